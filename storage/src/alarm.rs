@@ -1,0 +1,43 @@
+//! Active alarms: a replicated set of (member, kind).
+
+use imbl::OrdSet;
+use vetch_proto::etcdserverpb::AlarmType;
+
+use crate::types::NodeId;
+
+/// What an alarm says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum AlarmKind {
+    /// A member's store is at its quota: nothing that grows it is applied.
+    NoSpace,
+    /// A member's data differs from its peers': nothing is applied.
+    Corrupt,
+}
+
+impl AlarmKind {
+    /// The wire's name.
+    pub fn to_proto(self) -> AlarmType {
+        match self {
+            Self::NoSpace => AlarmType::Nospace,
+            Self::Corrupt => AlarmType::Corrupt,
+        }
+    }
+}
+
+/// The active alarms. `clone` is O(1).
+#[derive(Clone, Debug, Default)]
+pub struct Alarms {
+    active: OrdSet<(NodeId, AlarmKind)>,
+}
+
+impl Alarms {
+    /// Every active alarm, by member.
+    pub fn iter(&self) -> impl Iterator<Item = (NodeId, AlarmKind)> + '_ {
+        self.active.iter().copied()
+    }
+
+    /// Whether any member raised this kind.
+    pub fn is_active(&self, kind: AlarmKind) -> bool {
+        self.active.iter().any(|(_, active)| *active == kind)
+    }
+}

@@ -1,0 +1,124 @@
+//! The embedded key-value store under the state machine.
+//!
+//! - [`mem`]: in memory, with a live and a durable image; for tests and the simulator.
+//! - [`fjall`]: the default on disk.
+//! - `sled`: the second, chosen with `--storage-engine=sled`.
+
+use std::ops::Bound;
+
+use bytes::Bytes;
+
+use crate::error::Fatal;
+use crate::types::LogIndex;
+
+pub mod fjall;
+pub mod mem;
+#[cfg(feature = "sled")]
+pub mod sled;
+
+/// A separate key space. One batch may change several of them atomically.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Family {
+    /// Every stored version of every key, a key's versions together, newest first.
+    Versions,
+    /// Every change by revision.
+    Revisions,
+    /// All the rest of the replicated state: applied id, compaction marks, digest, leases, alarms,
+    /// members, auth. Small.
+    State,
+}
+
+impl Family {
+    /// Every family.
+    pub const ALL: [Self; 3] = [Self::Versions, Self::Revisions, Self::State];
+}
+
+/// One change of a batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Store `value` under `key`.
+    Put {
+        /// Where.
+        family: Family,
+        /// At most [`MAX_KEY_BYTES`].
+        key: Bytes,
+        /// Any length below 4 GiB.
+        value: Bytes,
+    },
+    /// Remove `key`; removing nothing is fine.
+    Delete {
+        /// Where.
+        family: Family,
+        /// The key.
+        key: Bytes,
+    },
+}
+
+/// The longest key an engine must take. The schema keeps within it by hashing and splitting.
+pub const MAX_KEY_BYTES: usize = 60 * 1024;
+
+/// Changes that become visible together, and after a crash exist together or not at all.
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    /// In order: a later change of the same key wins.
+    pub changes: Vec<Change>,
+    /// The log position the state has reached with this batch; `None` for background deletions that
+    /// no log entry stands for.
+    pub applied: Option<LogIndex>,
+}
+
+/// Ascending or descending key order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Smallest key first.
+    Ascending,
+    /// Largest key first.
+    Descending,
+}
+
+/// The keys a scan covers.
+pub type Bounds = (Bound<Bytes>, Bound<Bytes>);
+
+/// Pairs of a scan, in the order asked for. Ends after the first error.
+pub type Scan<'a> = Box<dyn Iterator<Item = Result<(Bytes, Bytes), Fatal>> + Send + 'a>;
+
+/// How large the store is, in bytes. None is ever negative or estimated from the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sizes {
+    /// Bytes that live data occupies.
+    pub live: u64,
+    /// Bytes of all files.
+    pub on_disk: u64,
+}
+
+/// How much one call of background work may do.
+#[derive(Clone, Copy, Debug)]
+pub struct Budget {
+    /// Bytes to read or rewrite, approximately.
+    pub bytes: u64,
+}
+
+/// An ordered, crash-safe key-value store.
+///
+/// **Contract:** `apply` is atomic and visible at once, not durable; `persist` makes everything
+/// applied before its call durable and says up to which log position. A scan sees a state at least
+/// as new as when it was made. A byte that changed at rest is reported as [`Fatal::Corrupt`] where
+/// the engine can tell; the schema's own checksums catch the rest. After any [`Fatal`] the engine
+/// refuses further writes.
+pub trait Engine: Send + Sync + 'static {
+    /// Makes a batch visible, atomically.
+    fn apply(&self, batch: Batch) -> Result<(), Fatal>;
+    /// Reads one key.
+    fn get(&self, family: Family, key: &[u8]) -> Result<Option<Bytes>, Fatal>;
+    /// Reads a range of keys in order.
+    fn scan(&self, family: Family, bounds: Bounds, order: Order) -> Scan<'_>;
+    /// Makes durable all that was applied before the call; returns the log position that is now on
+    /// disk. Slow; may be called from any thread while others apply and read.
+    fn persist(&self) -> Result<LogIndex, Fatal>;
+    /// The log position of the newest applied batch.
+    fn applied(&self) -> LogIndex;
+    /// Sizes now; cheap.
+    fn sizes(&self) -> Sizes;
+    /// Does a bounded piece of background work (reclaiming space); `true` while more is left.
+    fn maintain(&self, budget: Budget) -> Result<bool, Fatal>;
+}
