@@ -1,1 +1,14 @@
-//! vetch-raft
+//! The replicated log: what is proposed here is on disk at a quorum before it is applied, and applied
+//! on every member in the same order.
+//!
+//! **Invariant:** this crate knows no key, lease or watch; it moves encoded proposals into a
+//! [`vetch_storage::StateMachine`] and answers out of it.
+#![forbid(unsafe_code)]
+
+pub mod platform;
+pub mod replica;
+
+pub use platform::Platform;
+pub use replica::{
+    ApplyObserver, LeaderChange, OpenError, ProposeError, ReadIndexError, Replica, Settings, Status,
+};
