@@ -1,0 +1,230 @@
+package harness
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+)
+
+// Deadlines for what should take well under a second; a loaded machine may be slow.
+const (
+	readyDeadline = 60 * time.Second
+	stopDeadline  = 30 * time.Second
+)
+
+var errPortTaken = errors.New("address already in use")
+
+// Options of a Server. The zero value is a single member with default settings.
+type Options struct {
+	// DataDir is used when set, and left in place; otherwise a folder of the test that is removed with it.
+	DataDir string
+	// Flags are added to the ones every server is started with, in etcd's form (`--flag=value`).
+	Flags []string
+	// Fast gives up durability for speed where the target can (real etcd only). For an oracle that is never killed.
+	Fast bool
+}
+
+// Server is one member on loopback with its own data folder and fixed ports. It ends with the test.
+type Server struct {
+	Target     Target
+	DataDir    string
+	ClientPort int
+	PeerPort   int
+
+	t    testing.TB
+	opts Options
+	proc *process
+}
+
+// Start runs the target under test with its default settings plus flags, and returns once it serves.
+func Start(t testing.TB, flags ...string) *Server {
+	t.Helper()
+	target, err := UnderTest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return StartTarget(t, target, Options{Flags: flags})
+}
+
+// StartTarget runs one member of target and returns once it serves linearizable reads.
+func StartTarget(t testing.TB, target Target, opts Options) *Server {
+	t.Helper()
+	dir := opts.DataDir
+	if dir == "" {
+		dir = filepath.Join(t.TempDir(), "data")
+	}
+	s := &Server{Target: target, DataDir: dir, t: t, opts: opts}
+	t.Cleanup(s.cleanup)
+	for attempt := 1; ; attempt++ {
+		err := s.pickPorts()
+		if err == nil {
+			err = s.run()
+		}
+		if err == nil {
+			return s
+		}
+		if !errors.Is(err, errPortTaken) || attempt == 5 {
+			t.Fatalf("start %s: %v", target, err)
+		}
+	}
+}
+
+func (s *Server) pickPorts() (err error) {
+	if s.ClientPort, err = freePort(); err != nil {
+		return err
+	}
+	s.PeerPort, err = freePort()
+	return err
+}
+
+// Endpoint is host:port of the client listener.
+func (s *Server) Endpoint() string { return fmt.Sprintf("127.0.0.1:%d", s.ClientPort) }
+
+// URL is the client listener as a URL without a trailing slash.
+func (s *Server) URL() string { return "http://" + s.Endpoint() }
+
+// Name of the member.
+func (s *Server) Name() string { return "m1" }
+
+func (s *Server) flags() []string {
+	peer := fmt.Sprintf("http://127.0.0.1:%d", s.PeerPort)
+	flags := []string{
+		"--name=" + s.Name(),
+		"--data-dir=" + s.DataDir,
+		"--listen-client-urls=" + s.URL(),
+		"--advertise-client-urls=" + s.URL(),
+		"--listen-peer-urls=" + peer,
+		"--initial-advertise-peer-urls=" + peer,
+		"--initial-cluster=" + s.Name() + "=" + peer,
+		"--initial-cluster-state=new",
+		"--log-level=info",
+	}
+	if s.opts.Fast && s.Target == Etcd {
+		flags = append(flags, "--unsafe-no-fsync")
+	}
+	return append(flags, s.opts.Flags...)
+}
+
+// run starts the process and waits until it serves.
+func (s *Server) run() error {
+	binary, err := s.Target.Binary()
+	if err != nil {
+		return err
+	}
+	s.proc, err = startProcess(binary, s.flags(), nil)
+	if err != nil {
+		return err
+	}
+	if err := s.waitReady(); err != nil {
+		_, _ = s.proc.stop(syscall.SIGKILL, stopDeadline)
+		if strings.Contains(s.proc.stderr.String(), "address already in use") {
+			return errPortTaken
+		}
+		return fmt.Errorf("%w\n%s", err, s.logTail())
+	}
+	return nil
+}
+
+// waitReady polls with a linearizable read, the one thing every client needs, until it is answered.
+func (s *Server) waitReady() error {
+	conn, err := grpc.NewClient("passthrough:///"+s.Endpoint(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	kv := pb.NewKVClient(conn)
+	deadline := time.Now().Add(readyDeadline)
+	for {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		_, err := kv.Range(ctx, &pb.RangeRequest{Key: []byte("readiness")})
+		cancel()
+		if err == nil {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("not ready within %v: %w", readyDeadline, err)
+		}
+		conn.ResetConnectBackoff()
+		select {
+		case <-s.proc.exited:
+			return fmt.Errorf("the server ended at start: %v", s.proc.err)
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+// Stop ends the server with SIGTERM and fails the test when it does not end.
+func (s *Server) Stop() *os.ProcessState { return s.end(syscall.SIGTERM) }
+
+// Kill ends the server with SIGKILL.
+func (s *Server) Kill() { s.end(syscall.SIGKILL) }
+
+func (s *Server) end(sig syscall.Signal) *os.ProcessState {
+	s.t.Helper()
+	state, err := s.proc.stop(sig, stopDeadline)
+	if err != nil {
+		s.t.Fatalf("%s: %v\n%s", s.Target, err, s.logTail())
+	}
+	return state
+}
+
+// Restart starts an ended server again on the same data folder and ports and returns once it serves. flags, when given, replace
+// the extra flags of the first start.
+func (s *Server) Restart(flags ...string) {
+	s.t.Helper()
+	if flags != nil {
+		s.opts.Flags = flags
+	}
+	if err := s.run(); err != nil {
+		s.t.Fatalf("restart %s: %v", s.Target, err)
+	}
+}
+
+// Alive reports whether the process still runs.
+func (s *Server) Alive() bool {
+	select {
+	case <-s.proc.exited:
+		return false
+	default:
+		return true
+	}
+}
+
+// Pid of the running process.
+func (s *Server) Pid() int { return s.proc.cmd.Process.Pid }
+
+// Log is what the current run has written to stdout and stderr (the last MiB of it).
+func (s *Server) Log() string { return s.proc.stderr.String() }
+
+func (s *Server) logTail() string {
+	lines := strings.Split(strings.TrimSpace(s.Log()), "\n")
+	return "last log lines:\n" + strings.Join(lines[max(0, len(lines)-25):], "\n")
+}
+
+func (s *Server) cleanup() {
+	if s.proc == nil {
+		return
+	}
+	if !s.Alive() {
+		if s.t.Failed() {
+			s.t.Logf("%s had ended: %v; %s", s.Target, s.proc.err, s.logTail())
+		}
+		return
+	}
+	if s.t.Failed() {
+		s.t.Logf("%s: %s", s.Target, s.logTail())
+	}
+	if _, err := s.proc.stop(syscall.SIGKILL, stopDeadline); err != nil {
+		s.t.Logf("cleanup: %v", err)
+	}
+}
