@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use vetch_proto::etcdserverpb::RangeRequest;
+use vetch_proto::etcdserverpb::{RangeRequest, TxnRequest, TxnResponse};
 use vetch_proto::mvccpb::KeyValue;
 
 use crate::alarm::Alarms;
@@ -162,6 +162,16 @@ impl<E: Engine> ReadView<E> {
 
     /// Sizes of the engine, now.
     pub fn sizes(&self) -> Sizes {
+        todo!()
+    }
+}
+
+impl<E: Engine> ReadView<E> {
+    /// Evaluates a transaction whose branches hold only ranges (already validated), at this view:
+    /// compares, the checks of every range of the chosen branch, then the ranges. The outer header is
+    /// absent; inner headers carry the revision, as in an applied transaction.
+    pub fn read_txn(&self, request: &TxnRequest) -> Result<TxnResponse, ReadError> {
+        let _ = request;
         todo!()
     }
 }
