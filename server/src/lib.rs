@@ -1,1 +1,3 @@
-//! vetch-server
+//! The etcd v3 API in front of a replicated state machine: gRPC services, watch, leases, HTTP,
+//! configuration, and the node that owns them all.
+#![forbid(unsafe_code)]

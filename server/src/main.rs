@@ -1,0 +1,4 @@
+//! The `vetch` program.
+#![forbid(unsafe_code)]
+
+fn main() {}
