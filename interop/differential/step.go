@@ -140,7 +140,7 @@ func (r *Run) step(ctx context.Context, c choice) error {
 	case n < 89:
 		return r.createWatch(ctx, c)
 	case n < 91:
-		return r.cancelWatch(c)
+		return r.cancelWatch(ctx, c)
 	case n < 97:
 		return r.hashKV(ctx, c.hashRevision())
 	default:
@@ -216,7 +216,11 @@ func (r *Run) createWatch(_ context.Context, c choice) error {
 	return nil
 }
 
-func (r *Run) cancelWatch(c choice) error {
+// cancelWatch first lets the streams catch up: how far a watcher that is behind gets before its cancel depends on its luck.
+func (r *Run) cancelWatch(ctx context.Context, c choice) error {
+	if err := r.settle(ctx); err != nil {
+		return err
+	}
 	stream := c.IntN(streamCount)
 	id := c.Int64N(8)
 	if live := r.world.Watches[stream]; len(live) > 0 && !c.oneIn(4) {

@@ -208,7 +208,7 @@ func (s *Server) Log() string { return s.proc.stderr.String() }
 
 func (s *Server) logTail() string {
 	lines := strings.Split(strings.TrimSpace(s.Log()), "\n")
-	return "last log lines:\n" + strings.Join(lines[max(0, len(lines)-25):], "\n")
+	return "last log lines:\n" + strings.Join(lines[max(0, len(lines)-12):], "\n")
 }
 
 func (s *Server) cleanup() {
