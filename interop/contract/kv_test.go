@@ -17,17 +17,17 @@ func TestRevisionsAndVersions(t *testing.T) {
 	want(t, "first write", f.put("k", "1").Header.Revision, 2)
 	want(t, "equal value is a change", f.put("k", "1").Header.Revision, 3)
 	kv := f.get(&pb.RangeRequest{Key: []byte("k")}).Kvs[0]
-	want(t, "create, mod, version", fmt.Sprint(kv.CreateRevision, kv.ModRevision, kv.Version), "2 3 2")
+	want(t, "create, mod, version", line(kv.CreateRevision, kv.ModRevision, kv.Version), "2 3 2")
 
 	none, err := f.KV.DeleteRange(f.ctx, &pb.DeleteRangeRequest{Key: []byte("none")})
 	must(t, none, err)
-	want(t, "delete of nothing", fmt.Sprint(none.Deleted, none.Header.Revision), "0 3")
+	want(t, "delete of nothing", line(none.Deleted, none.Header.Revision), "0 3")
 	gone, err := f.KV.DeleteRange(f.ctx, &pb.DeleteRangeRequest{Key: []byte("k"), PrevKv: true})
 	must(t, gone, err)
-	want(t, "delete", fmt.Sprint(gone.Deleted, gone.Header.Revision, " ", brief(gone.PrevKvs)), "1 4 k=1@3")
+	want(t, "delete", line(gone.Deleted, gone.Header.Revision, brief(gone.PrevKvs)), "1 4 k=1@3")
 	f.put("k", "2")
 	kv = f.get(&pb.RangeRequest{Key: []byte("k")}).Kvs[0]
-	want(t, "after a delete", fmt.Sprint(kv.CreateRevision, kv.ModRevision, kv.Version), "5 5 1")
+	want(t, "after a delete", line(kv.CreateRevision, kv.ModRevision, kv.Version), "5 5 1")
 
 	f.grant(7, 100)
 	want(t, "a lease moves no revision", f.revision(), 5)
@@ -114,7 +114,7 @@ func TestKeysOnlyAnswersFromTheIndex(t *testing.T) {
 	want(t, "lease in a full answer", f.get(&pb.RangeRequest{Key: []byte("k")}).Kvs[0].Lease, 5)
 	want(t, "lease with keys_only", f.get(&pb.RangeRequest{Key: []byte("k"), KeysOnly: true}).Kvs[0].Lease, 0)
 	byValue := f.get(&pb.RangeRequest{Key: []byte("k"), KeysOnly: true, SortTarget: pb.RangeRequest_VALUE}).Kvs[0]
-	want(t, "lease and value with keys_only sorted by value", fmt.Sprint(byValue.Lease, byValue.Value), "5 []")
+	want(t, "lease and value with keys_only sorted by value", line(byValue.Lease, byValue.Value), "5 []")
 }
 
 func TestIgnoreValueAndLease(t *testing.T) {
@@ -234,9 +234,9 @@ func TestRangeStream(t *testing.T) {
 
 	limited := read(&pb.RangeRequest{Key: []byte("k"), RangeEnd: []byte("l"), Limit: 25})
 	last := limited[len(limited)-1]
-	want(t, "limit: more and full count", fmt.Sprint(last.More, last.Count), fmt.Sprint(true, keys))
+	want(t, "limit: more and full count", line(last.More, last.Count), line(true, keys))
 	counted := read(&pb.RangeRequest{Key: []byte("k"), RangeEnd: []byte("l"), CountOnly: true})
-	want(t, "count only", fmt.Sprint(len(counted), counted[0].Count, len(counted[0].Kvs)), fmt.Sprint(1, keys, 0))
+	want(t, "count only", line(len(counted), counted[0].Count, len(counted[0].Kvs)), line(1, keys, 0))
 	none := read(&pb.RangeRequest{Key: []byte("x")})
 	want(t, "no match: messages", len(none), 1)
 	want(t, "no match: header", none[0].Header != nil, true)

@@ -136,3 +136,6 @@ func drain(t testing.TB, stream pb.KV_RangeStreamClient) []*pb.RangeResponse {
 		chunks = append(chunks, c.RangeResponse)
 	}
 }
+
+// line is its arguments with a space between each.
+func line(args ...any) string { return strings.TrimSuffix(fmt.Sprintln(args...), "\n") }

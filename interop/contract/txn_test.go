@@ -103,7 +103,7 @@ func TestTxnRevisions(t *testing.T) {
 	want(t, "both puts", brief(f.get(&pb.RangeRequest{Key: everything, RangeEnd: everything}).Kvs), "a=1@3 b=2@3")
 
 	empty := f.txn(&pb.TxnRequest{})
-	want(t, "empty", fmt.Sprint(empty.Succeeded, empty.Header.Revision), "true 3")
+	want(t, "empty", line(empty.Succeeded, empty.Header.Revision), "true 3")
 	nothing := f.txn(&pb.TxnRequest{Success: []*pb.RequestOp{op(&pb.DeleteRangeRequest{Key: []byte("none")})}})
 	want(t, "nothing changed", nothing.Header.Revision, 3)
 }
