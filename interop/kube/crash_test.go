@@ -2,6 +2,7 @@ package kube
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path"
 	"testing"
@@ -10,32 +11,42 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/watch"
 	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 )
 
-// testCrashes kills the server under test in the middle of writes, lists and a watch, three times. The apiserver recovers by itself each
-// time; nothing acknowledged is lost, no list is stale, and the watch has seen every write in order.
+// testCrashes stops the server under test in the middle of writes, lists and a watch: three times by SIGKILL, once by SIGTERM with all streams
+// open. The apiserver recovers by itself each time; nothing acknowledged is lost, no list is stale, the watch has seen every write in
+// order, and the leases of events go on: no event is gone before its time, and none stays.
 func testCrashes(t *testing.T, c *cluster, namespace string) {
-	const rounds, writesBetween = 3, 200
+	const writesBetween = 200
+	created := time.Now()
+	createEvents(t, c, namespace)
 	l := startLoad(t, c, namespace)
 	l.awaitWrites(writesBetween)
-	for round := range rounds {
-		c.server.process.kill()
-		killed := time.Now()
+	server := func() *process { return c.server.process }
+	for round, end := range []func(){
+		func() { server().kill() },
+		func() { server().kill() },
+		func() { server().kill() },
+		func() { server().stop(t, 15*time.Second) },
+	} {
+		end()
+		ended := time.Now()
 		c.server.start(t)
-		serving := time.Since(killed)
+		serving := time.Since(ended)
 		l.awaitWrites(1)
-		recovered := time.Since(killed)
+		recovered := time.Since(ended)
 		lists := l.lists.Load()
 		l.awaitWrites(writesBetween)
 		eventually(t, "kube-apiserver is ready again", recoveryTimeout, c.ready)
 		eventually(t, "lists go on", recoveryTimeout, func(context.Context) error {
 			if l.lists.Load() < lists+2 {
-				return fmt.Errorf("no list since the crash")
+				return errors.New("no list since the restart")
 			}
 			return nil
 		})
-		t.Logf("crash %d: server ready after %.1f s, first write acknowledged after %.1f s", round+1, serving.Seconds(), recovered.Seconds())
+		t.Logf("restart %d: server ready after %.1f s, first write acknowledged after %.1f s", round+1, serving.Seconds(), recovered.Seconds())
 	}
 	seen := l.stop()
 	if err := c.api.dead(); err != nil {
@@ -47,6 +58,44 @@ func testCrashes(t *testing.T, c *cluster, namespace string) {
 	t.Logf("%d writes acknowledged, %d of unknown outcome, %d lists, %d events", l.acknowledged.Load(), l.failed.Load(), l.lists.Load(), len(seen))
 	checkWatched(t, l, seen)
 	checkFinalState(t, l)
+	checkEventsOutlive(t, c, namespace, created)
+}
+
+// eventsUnderCrash is how many events lie in the storage, on leases, while the server is stopped.
+const eventsUnderCrash = 30
+
+func createEvents(t *testing.T, c *cluster, namespace string) {
+	t.Helper()
+	for i := range eventsUnderCrash {
+		if _, err := c.clients.CoreV1().Events(namespace).Create(t.Context(), event(namespace, i), metav1.CreateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// checkEventsOutlive: events made before the restarts are there until their time is over, and then go. A restart may grant a lease its whole
+// TTL anew, so the end may come that much later.
+func checkEventsOutlive(t *testing.T, c *cluster, namespace string, created time.Time) {
+	t.Helper()
+	count := func(ctx context.Context) (int, error) {
+		list, err := c.clients.CoreV1().Events(namespace).List(ctx, metav1.ListOptions{})
+		return len(list.Items), err
+	}
+	left, err := count(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if age := time.Since(created); left != eventsUnderCrash && age < eventTTL {
+		t.Errorf("%d of %d events are left after %v, they were to stay %v", left, eventsUnderCrash, age, eventTTL)
+	}
+	checkEventLeases(t, c, namespace, left)
+	eventually(t, "the events made before the restarts expire", eventTTL+20*time.Second, func(ctx context.Context) error {
+		left, err := count(ctx)
+		if err == nil && left > 0 {
+			err = fmt.Errorf("%d left", left)
+		}
+		return err
+	})
 }
 
 // awaitWrites waits until that many more writes are acknowledged.
@@ -79,7 +128,7 @@ func checkWatched(t *testing.T, l *load, seen []change) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		byName[event.name] = append(byName[event.name], seenOnWatch{sequence, event.kind == "DELETED", event.version})
+		byName[event.name] = append(byName[event.name], seenOnWatch{sequence, event.kind == watch.Deleted, event.version})
 	}
 	for _, r := range l.registers {
 		if err := r.matches(byName[r.name]); err != nil {
