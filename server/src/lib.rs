@@ -1,3 +1,9 @@
 //! The etcd v3 API in front of a replicated state machine: gRPC services, watch, leases, HTTP,
 //! configuration, and the node that owns them all.
 #![forbid(unsafe_code)]
+
+pub mod compactor;
+pub mod lease;
+pub mod rpc;
+pub mod version;
+pub mod watch;

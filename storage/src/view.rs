@@ -7,7 +7,7 @@ use vetch_proto::etcdserverpb::{RangeRequest, TxnRequest, TxnResponse};
 use vetch_proto::mvccpb::KeyValue;
 
 use crate::alarm::Alarms;
-use crate::engine::{Engine, Sizes};
+use crate::engine::{Budget, Engine, Sizes};
 use crate::error::{Fatal, ReadError};
 use crate::event::EventBatch;
 use crate::lease::LeaseTable;
@@ -167,6 +167,16 @@ impl<E: Engine> ReadView<E> {
 }
 
 impl<E: Engine> ReadView<E> {
+    /// etcd's Hash: CRC-32C over all buckets of the database file an export of this view would be.
+    pub fn hash(&self) -> Result<u32, Fatal> {
+        todo!()
+    }
+
+    /// Lets the engine do a bounded piece of background work now; `true` while more is left.
+    pub fn maintain(&self, budget: Budget) -> Result<bool, Fatal> {
+        self.engine.maintain(budget)
+    }
+
     /// Evaluates a transaction whose branches hold only ranges (already validated), at this view:
     /// compares, the checks of every range of the chosen branch, then the ranges. The outer header is
     /// absent; inner headers carry the revision, as in an applied transaction.

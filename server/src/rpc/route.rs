@@ -1,0 +1,199 @@
+//! From a request's path to the method that answers it.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::stream;
+use http::{HeaderMap, Request, Response};
+use http_body::{Body, Frame};
+use http_body_util::StreamBody;
+use prost::Message;
+use tonic::Status;
+use vetch_proto::etcdserverpb::{
+    DefragmentRequest, HashRequest, LeaseLeasesRequest, StatusRequest,
+};
+use vetch_proto::grpc::health::HealthListRequest;
+use vetch_raft::Platform;
+
+use super::api::Api;
+use super::body::{
+    AnswerBody, framed, ok_trailers, refuse, respond, respond_with, status_trailers,
+};
+use super::message::MessageReader;
+use super::method::Method;
+use super::status::Refusal;
+use super::{cluster, health, kv, lease, maintenance, range_body, range_stream, snapshot};
+
+/// Answers one gRPC call.
+pub async fn route<P, B>(api: &Arc<Api<P>>, request: Request<B>) -> Response<AnswerBody>
+where
+    P: Platform,
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: std::fmt::Display,
+{
+    let (parts, body) = request.into_parts();
+    let Some(method) = Method::from_path(parts.uri.path()) else {
+        let path = parts.uri.path().trim_start_matches('/');
+        let (service, method) = path.rsplit_once('/').unwrap_or((path, ""));
+        return refuse(Status::unimplemented(if Method::is_service(service) {
+            format!("unknown method {method} for service {service}")
+        } else {
+            format!("unknown service {service}")
+        }));
+    };
+    match admit(api, &parts.headers) {
+        Ok(()) => match MessageReader::new(&parts.headers, body, api.limits.max_message_bytes()) {
+            Ok(messages) => dispatch(api, method, messages).await,
+            Err(status) => refuse(status),
+        },
+        Err(refusal) => refuse(refusal),
+    }
+}
+
+/// Refuses a call that wants a leader while there is none.
+fn admit<P: Platform>(api: &Api<P>, headers: &HeaderMap) -> Result<(), Refusal> {
+    let wants_leader = headers.get("hasleader").is_some_and(|value| value == "true");
+    if wants_leader && api.replica.status().leader.is_none() {
+        return Err(Refusal::NoLeader);
+    }
+    Ok(())
+}
+
+async fn dispatch<P, B>(
+    api: &Arc<Api<P>>,
+    method: Method,
+    mut messages: MessageReader<B>,
+) -> Response<AnswerBody>
+where
+    P: Platform,
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: std::fmt::Display,
+{
+    match method {
+        Method::Range => match messages.only().await {
+            Ok(request) => range_body::range(api, request).await,
+            Err(status) => refuse(status),
+        },
+        Method::RangeStream => match messages.only().await {
+            Ok(request) => range_stream::range_stream(api, request).await,
+            Err(status) => refuse(status),
+        },
+        Method::Put => unary(messages, |request| kv::put(api, request)).await,
+        Method::DeleteRange => unary(messages, |request| kv::delete_range(api, request)).await,
+        Method::Txn => unary(messages, |request| kv::txn(api, request)).await,
+        Method::Compact => unary(messages, |request| kv::compact(api, request)).await,
+        Method::Watch => crate::watch::serve(Arc::clone(api), messages),
+        Method::LeaseGrant => unary(messages, |request| lease::grant(api, request)).await,
+        Method::LeaseRevoke => unary(messages, |request| lease::revoke(api, request)).await,
+        Method::LeaseKeepAlive => keep_alive(Arc::clone(api), messages),
+        Method::LeaseTimeToLive => {
+            unary(messages, |request| lease::time_to_live(api, request)).await
+        }
+        Method::LeaseLeases => {
+            unary(messages, async |_request: LeaseLeasesRequest| Ok(lease::leases(api))).await
+        }
+        Method::MemberList => unary(messages, |request| cluster::member_list(api, request)).await,
+        Method::Alarm => unary(messages, |request| maintenance::alarm(api, request)).await,
+        Method::Status => {
+            unary(messages, async |_request: StatusRequest| Ok(maintenance::status(api))).await
+        }
+        Method::Defragment => {
+            unary(messages, |_request: DefragmentRequest| maintenance::defragment(api)).await
+        }
+        Method::Hash => unary(messages, |_request: HashRequest| maintenance::hash(api)).await,
+        Method::HashKv => unary(messages, |request| maintenance::hash_kv(api, request)).await,
+        Method::Snapshot => snapshot::snapshot(api).await,
+        Method::HealthCheck => unary(messages, async |request| health::check(&request)).await,
+        Method::HealthList => {
+            unary(messages, async |_request: HealthListRequest| Ok(health::list())).await
+        }
+        Method::HealthWatch => match messages.only().await {
+            Ok(request) => open_ended(&health::watch(&request)),
+            Err(status) => refuse(status),
+        },
+        Method::MemberAdd
+        | Method::MemberRemove
+        | Method::MemberUpdate
+        | Method::MemberPromote
+        | Method::MoveLeader => refuse(Refusal::NotBuilt(
+            "vetch: this version runs one member only; membership changes are not built yet",
+        )),
+        Method::Downgrade => refuse(Refusal::NotBuilt("vetch: downgrades are not built yet")),
+        Method::AuthEnable
+        | Method::AuthDisable
+        | Method::AuthStatus
+        | Method::Authenticate
+        | Method::UserAdd
+        | Method::UserGet
+        | Method::UserList
+        | Method::UserDelete
+        | Method::UserChangePassword
+        | Method::UserGrantRole
+        | Method::UserRevokeRole
+        | Method::RoleAdd
+        | Method::RoleGet
+        | Method::RoleList
+        | Method::RoleDelete
+        | Method::RoleGrantPermission
+        | Method::RoleRevokePermission => {
+            refuse(Refusal::NotBuilt("vetch: authentication is not built yet"))
+        }
+        Method::Lock
+        | Method::Unlock
+        | Method::Campaign
+        | Method::Proclaim
+        | Method::Leader
+        | Method::Observe
+        | Method::Resign => refuse(Refusal::NotBuilt(
+            "vetch: the Lock and Election services are not built yet; clientv3's concurrency \
+             package does the same from the client",
+        )),
+    }
+}
+
+/// Decodes the one request, calls, encodes the one answer.
+async fn unary<Req, Res, B, F>(mut messages: MessageReader<B>, call: F) -> Response<AnswerBody>
+where
+    Req: Message + Default,
+    Res: Message,
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: std::fmt::Display,
+    F: AsyncFnOnce(Req) -> Result<Res, Refusal>,
+{
+    match messages.only().await {
+        Ok(request) => match call(request).await {
+            Ok(answer) => respond_with(&answer),
+            Err(refusal) => refuse(refusal),
+        },
+        Err(status) => refuse(status),
+    }
+}
+
+/// Lease.LeaseKeepAlive: an answer for each request, in order.
+fn keep_alive<P, B>(api: Arc<Api<P>>, messages: MessageReader<B>) -> Response<AnswerBody>
+where
+    P: Platform,
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: std::fmt::Display,
+{
+    let frames = stream::unfold(Some((api, messages)), |state| async {
+        let (api, mut messages) = state?;
+        let answer = match messages.next().await {
+            Ok(Some(request)) => lease::keep_alive(&api, request).await.map_err(Status::from),
+            Ok(None) => return Some((Ok::<_, Infallible>(Frame::trailers(ok_trailers())), None)),
+            Err(status) => Err(status),
+        };
+        Some(match answer {
+            Ok(answer) => (Ok(Frame::data(framed(&answer))), Some((api, messages))),
+            Err(status) => (Ok(Frame::trailers(status_trailers(&status))), None),
+        })
+    });
+    respond(StreamBody::new(frames))
+}
+
+/// One answer, then a stream that stays open until the client leaves.
+fn open_ended(first: &impl Message) -> Response<AnswerBody> {
+    let first = stream::iter([Ok::<_, Infallible>(Frame::data(framed(first)))]);
+    respond(StreamBody::new(futures::StreamExt::chain(first, stream::pending())))
+}

@@ -1,0 +1,172 @@
+//! The one table from what can be refused to etcd's gRPC code and text.
+
+use tonic::{Code, Status};
+use vetch_raft::{ProposeError, ReadIndexError};
+use vetch_storage::ApplyError;
+
+/// Every answer other than success.
+///
+/// Variants of this crate's own are named for the fact; [`Refusal::code_and_text`] alone knows how
+/// etcd says it.
+#[derive(Clone, Debug)]
+pub enum Refusal {
+    /// A key is required and empty.
+    EmptyKey,
+    /// `ignore_value` together with a value.
+    ValueProvided,
+    /// `ignore_lease` together with a lease.
+    LeaseProvided,
+    /// A list of a transaction is longer than `--max-txn-ops` allows at its depth.
+    TooManyOps,
+    /// One branch puts a key twice, or puts what it deletes.
+    DuplicateKey,
+    /// A sort order or target outside the enum.
+    InvalidSortOption,
+    /// A transaction's operation names no request.
+    EmptyOperation,
+    /// An alarm action outside the enum.
+    InvalidAlarmAction,
+    /// The proposal is larger than `--max-request-bytes`.
+    RequestTooLarge,
+    /// A lease longer than etcd takes.
+    LeaseTtlTooLarge,
+    /// KeepAlive, TimeToLive or Revoke of a lease that is not there.
+    LeaseNotFound,
+    /// The store is at its quota.
+    NoSpace,
+    /// The request asked for `hasleader`, and there is none.
+    NoLeader,
+    /// RangeStream with an order other than ascending keys.
+    StreamSortOrder,
+    /// RangeStream with a minimum or maximum revision.
+    StreamRevisionFilter,
+    /// All memory that large answers may use is in use.
+    AnswerBudgetExhausted,
+    /// An answer would be larger than a gRPC message can be.
+    AnswerTooLarge,
+    /// A health check of a service that is not served.
+    UnknownService,
+    /// A call this version of Vetch does not have; says which.
+    NotBuilt(&'static str),
+    /// The state machine's deterministic refusal.
+    Apply(ApplyError),
+    /// The proposal has no result.
+    Propose(ProposeError),
+    /// The linearizable read has no read index.
+    ReadIndex(ReadIndexError),
+    /// The node is stopping, for whatever reason; its log says which.
+    Stopped,
+}
+
+impl Refusal {
+    /// What goes on the wire.
+    pub fn code_and_text(&self) -> (Code, &'static str) {
+        match self {
+            Self::EmptyKey => (Code::InvalidArgument, "etcdserver: key is not provided"),
+            Self::ValueProvided => (Code::InvalidArgument, "etcdserver: value is provided"),
+            Self::LeaseProvided => (Code::InvalidArgument, "etcdserver: lease is provided"),
+            Self::TooManyOps => {
+                (Code::InvalidArgument, "etcdserver: too many operations in txn request")
+            }
+            Self::DuplicateKey => {
+                (Code::InvalidArgument, "etcdserver: duplicate key given in txn request")
+            }
+            Self::InvalidSortOption => (Code::InvalidArgument, "etcdserver: invalid sort option"),
+            Self::EmptyOperation => (Code::InvalidArgument, "etcdserver: key not found"),
+            Self::InvalidAlarmAction => (Code::InvalidArgument, "vetch: unknown alarm action"),
+            Self::RequestTooLarge => (Code::InvalidArgument, "etcdserver: request is too large"),
+            Self::LeaseTtlTooLarge => (Code::OutOfRange, "etcdserver: too large lease TTL"),
+            Self::LeaseNotFound => (Code::NotFound, "etcdserver: requested lease not found"),
+            Self::NoSpace => (Code::ResourceExhausted, "etcdserver: mvcc: database space exceeded"),
+            Self::NoLeader => (Code::Unavailable, "etcdserver: no leader"),
+            Self::StreamSortOrder => {
+                (Code::Unimplemented, "RangeStream does not support custom sort orders")
+            }
+            Self::StreamRevisionFilter => {
+                (Code::Unimplemented, "RangeStream does not support revision filters")
+            }
+            Self::AnswerBudgetExhausted => (
+                Code::ResourceExhausted,
+                "vetch: too many large answers at once; ask for pages with limit, or retry",
+            ),
+            Self::AnswerTooLarge => (
+                Code::OutOfRange,
+                "vetch: the answer exceeds 4 GiB; ask for pages with limit, or use RangeStream",
+            ),
+            Self::UnknownService => (Code::NotFound, "unknown service"),
+            Self::NotBuilt(sentence) => (Code::Unimplemented, sentence),
+            Self::Apply(error) => apply(error),
+            Self::Propose(error) => propose(error),
+            Self::ReadIndex(error) => read_index(error),
+            Self::Stopped => (Code::Unavailable, "etcdserver: server stopped"),
+        }
+    }
+}
+
+fn apply(error: &ApplyError) -> (Code, &'static str) {
+    match error {
+        ApplyError::Compacted { .. } => {
+            (Code::OutOfRange, "etcdserver: mvcc: required revision has been compacted")
+        }
+        ApplyError::FutureRevision { .. } => {
+            (Code::OutOfRange, "etcdserver: mvcc: required revision is a future revision")
+        }
+        ApplyError::KeyNotFound => (Code::InvalidArgument, "etcdserver: key not found"),
+        ApplyError::LeaseNotFound(_) => (Code::NotFound, "etcdserver: requested lease not found"),
+        ApplyError::LeaseExists(_) => {
+            (Code::FailedPrecondition, "etcdserver: lease already exists")
+        }
+        ApplyError::NoSpace => {
+            (Code::ResourceExhausted, "etcdserver: mvcc: database space exceeded")
+        }
+        ApplyError::Corrupt => (Code::DataLoss, "etcdserver: corrupt cluster"),
+        ApplyError::StaleTerm => (Code::Unavailable, "etcdserver: leader changed"),
+    }
+}
+
+fn propose(error: &ProposeError) -> (Code, &'static str) {
+    match error {
+        // etcd declares ResourceExhausted and sends Unknown; its clients match the text.
+        ProposeError::TooManyRequests => (Code::Unknown, "etcdserver: too many requests"),
+        ProposeError::NoLeader => (Code::DeadlineExceeded, "context deadline exceeded"),
+        ProposeError::TimedOut => (Code::Unavailable, "etcdserver: request timed out"),
+        ProposeError::TimedOutLeaderChanged => (
+            Code::Unavailable,
+            "etcdserver: request timed out, possibly due to previous leader failure",
+        ),
+        ProposeError::Stopped => (Code::Unavailable, "etcdserver: server stopped"),
+    }
+}
+
+fn read_index(error: &ReadIndexError) -> (Code, &'static str) {
+    match error {
+        ReadIndexError::LeaderChanged => (Code::Unavailable, "etcdserver: leader changed"),
+        ReadIndexError::TimedOut => (Code::Unavailable, "etcdserver: request timed out"),
+        ReadIndexError::Stopped => (Code::Unavailable, "etcdserver: server stopped"),
+    }
+}
+
+impl From<Refusal> for Status {
+    fn from(refusal: Refusal) -> Self {
+        let (code, text) = refusal.code_and_text();
+        Self::new(code, text)
+    }
+}
+
+impl From<ApplyError> for Refusal {
+    fn from(error: ApplyError) -> Self {
+        Self::Apply(error)
+    }
+}
+
+impl From<ProposeError> for Refusal {
+    fn from(error: ProposeError) -> Self {
+        Self::Propose(error)
+    }
+}
+
+impl From<ReadIndexError> for Refusal {
+    fn from(error: ReadIndexError) -> Self {
+        Self::ReadIndex(error)
+    }
+}
