@@ -7,6 +7,7 @@
 
 pub mod platform;
 pub mod replica;
+pub mod types;
 
 pub use platform::Platform;
 pub use replica::{
