@@ -16,9 +16,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 use vetch_proto::etcdserverpb::{RangeRequest, ResponseHeader};
 use vetch_raft::Platform;
+use vetch_storage::error::ReadError;
 use vetch_storage::mvcc::key_range::KeyRange;
 use vetch_storage::view::RangeAnswer;
-use vetch_storage::error::ReadError;
 use vetch_storage::{Engine, Fatal, ReadView};
 
 use super::api::Api;

@@ -1,0 +1,82 @@
+//! One connection, HTTP/1 or HTTP/2 by its first bytes.
+
+use std::time::Duration;
+
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+use vetch_raft::Platform;
+
+use super::service::EdgeService;
+
+/// Transport settings, from the configuration.
+#[derive(Clone, Copy, Debug)]
+pub struct Transport {
+    /// HTTP/2 streams per connection (`--max-concurrent-streams`).
+    pub max_concurrent_streams: u32,
+    /// Idle time after which the server pings (`--grpc-keepalive-interval`); `None` never.
+    pub keepalive_interval: Option<Duration>,
+    /// How long a ping may go unanswered (`--grpc-keepalive-timeout`).
+    pub keepalive_timeout: Duration,
+    /// How long a client may take for the head of an HTTP/1 request.
+    pub header_timeout: Duration,
+}
+
+/// Bytes a client may send ahead on a whole connection; large so that many streams never starve one.
+const CONNECTION_WINDOW: u32 = 64 * 1024 * 1024;
+/// Bytes a client may send ahead on one stream: a largest request and its envelope.
+const STREAM_WINDOW: u32 = 2 * 1024 * 1024;
+/// A request's metadata, tokens included.
+const MAX_HEADER_LIST_BYTES: u32 = 16 * 1024 * 1024;
+/// Streams a client may cancel before we have seen them. grpc-go cancels thousands of watches at
+/// once; a low bound would cost it the connection.
+const MAX_PENDING_RESETS: usize = 100_000;
+/// Bytes of answers buffered per stream before the body has to wait.
+const SEND_BUFFER_BYTES: usize = 512 * 1024;
+
+/// Builds the HTTP server that all connections of a listener share.
+pub fn builder(transport: Transport) -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(transport.header_timeout);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        // Never adaptive: its small-frame accounting ends a stream of many small requests.
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .max_concurrent_streams(transport.max_concurrent_streams)
+        .max_header_list_size(MAX_HEADER_LIST_BYTES)
+        .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
+        .max_local_error_reset_streams(MAX_PENDING_RESETS)
+        .max_send_buf_size(SEND_BUFFER_BYTES)
+        .keep_alive_interval(transport.keepalive_interval)
+        .keep_alive_timeout(transport.keepalive_timeout);
+    builder
+}
+
+/// Serves a connection until it ends, or until `stop`: then no new request is taken, and what is
+/// under way may finish.
+pub async fn serve<P: Platform>(
+    builder: Builder<TokioExecutor>,
+    socket: TcpStream,
+    service: EdgeService<P>,
+    stop: CancellationToken,
+) {
+    if let Err(error) = socket.set_nodelay(true) {
+        tracing::debug!(%error, "connection was gone before it was served");
+        return;
+    }
+    let connection = builder.serve_connection_with_upgrades(TokioIo::new(socket), service);
+    tokio::pin!(connection);
+    let ended = tokio::select! {
+        ended = &mut connection => ended,
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(error, "connection ended");
+    }
+}
