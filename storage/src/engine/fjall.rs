@@ -1,1 +1,324 @@
-//! To be written.
+//! The default engine on disk: fjall, an LSM tree per family under one journal.
+//!
+//! A batch is one fjall batch over all families, so the journal's checksum makes it atomic; it
+//! reaches the operating system before `apply` returns and the disk when `persist` says so. The
+//! applied position travels in the same batch under a reserved key. `persist` also notes the durable
+//! position in a file of its own, because fjall cuts a journal at the first batch it cannot read: with
+//! the note, a flipped byte there is a refusal to start and not a quiet step back in time.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use ::fjall::config::{BlockSizePolicy, CompressionPolicy};
+use ::fjall::{
+    CompressionType, Database, Error, Keyspace, KeyspaceCreateOptions, LsmError, PersistMode,
+    Readable as _,
+};
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+use super::durable_mark::DurableMark;
+use super::poison::Poison;
+use super::{Batch, Bounds, Budget, Change, Engine, Family, Order, Scan, Sizes, covers_nothing};
+use crate::error::Fatal;
+use crate::types::LogIndex;
+
+mod layout;
+mod sizes;
+
+/// Where in [`Family::State`] the applied position is kept. Scans leave it out.
+const APPLIED_KEY: &[u8] = b"\0engine/applied";
+
+/// How much memory the engine may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Bytes for the block cache and the write buffers together. A third is cache. The write buffers'
+    /// share is fixed when the directory is created; the cache's follows every open.
+    pub memory_budget: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { memory_budget: 96 << 20 }
+    }
+}
+
+impl Options {
+    fn cache_bytes(self) -> u64 {
+        (self.memory_budget / 3).max(4 << 20)
+    }
+
+    /// One write buffer of a family. Besides the active one up to four full ones may wait for their
+    /// flush, usually none or one; versions carry values, the other two little more than keys.
+    fn memtable_bytes(self, family: Family) -> u64 {
+        let share = match family {
+            Family::Versions => 6,
+            Family::Revisions => 12,
+            Family::State => 24,
+        };
+        (self.memory_budget / share).clamp(1 << 20, 64 << 20)
+    }
+}
+
+/// The engine. Share it behind an `Arc`.
+pub struct FjallEngine {
+    path: PathBuf,
+    keyspaces: Keyspaces,
+    applied: AtomicU64,
+    /// Bytes ever given to `apply` by this process: tells when cached sizes are stale.
+    written: AtomicU64,
+    sizes: Mutex<sizes::Cached>,
+    durable: Mutex<DurableMark>,
+    poison: Poison,
+    // Last, so that it outlives the keyspaces: its drop joins the worker threads.
+    db: Database,
+}
+
+impl std::fmt::Debug for FjallEngine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FjallEngine")
+            .field("path", &self.path)
+            .field("applied", &self.applied)
+            .finish_non_exhaustive()
+    }
+}
+
+impl FjallEngine {
+    /// Opens the engine in a directory, creating it if there is none.
+    ///
+    /// A directory that lost files or bytes which were durable is refused with [`Fatal::Corrupt`],
+    /// and nothing in it is removed.
+    pub fn open(path: &Path, options: Options) -> Result<Self, Fatal> {
+        layout::create_once(path, |staging| open_database(staging, options).map(drop))?;
+        layout::check(path)?;
+        let durable = DurableMark::open(path)?;
+        let fatal = |error| to_fatal(path, "opening the engine", error);
+        let (db, keyspaces) = open_database(path, options)?;
+        let stored = keyspaces[Family::State.slot()].get(APPLIED_KEY).map_err(fatal)?;
+        let applied = decode_applied(path, stored.as_deref())?;
+        durable.check(applied)?;
+        Ok(Self {
+            path: path.to_owned(),
+            keyspaces,
+            applied: AtomicU64::new(applied.get()),
+            written: AtomicU64::new(0),
+            sizes: Mutex::default(),
+            durable: Mutex::new(durable),
+            poison: Poison::default(),
+            db,
+        })
+    }
+
+    fn keyspace(&self, family: Family) -> &Keyspace {
+        &self.keyspaces[family.slot()]
+    }
+
+    /// Turns an error into a reason to stop, and refuses writes from now on.
+    fn stop(&self, doing: &str, error: Error) -> Fatal {
+        self.poison.set(to_fatal(&self.path, doing, error))
+    }
+
+    /// Moves what the kernel still holds of the journal to the disk without fjall's journal lock,
+    /// so that the sync under the lock, which stops `apply`, finds next to nothing to do.
+    fn sync_journal_ahead(&self) -> io::Result<()> {
+        match layout::newest_journal(&self.path)? {
+            Some(journal) => std::fs::File::open(journal)?.sync_data(),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Engine for FjallEngine {
+    fn apply(&self, batch: Batch) -> Result<(), Fatal> {
+        self.poison.check()?;
+        let mut fjall_batch = self.db.batch();
+        let mut bytes = 0;
+        for change in batch.changes {
+            match change {
+                Change::Put { family, key, value } => {
+                    bytes += key.len() + value.len();
+                    fjall_batch.insert(self.keyspace(family), key, value);
+                }
+                Change::Delete { family, key } => {
+                    bytes += key.len();
+                    fjall_batch.remove(self.keyspace(family), key);
+                }
+            }
+        }
+        if let Some(applied) = batch.applied {
+            assert!(applied >= self.applied(), "the applied position never goes back");
+            let value = applied.get().to_be_bytes();
+            fjall_batch.insert(self.keyspace(Family::State), APPLIED_KEY, value);
+        }
+        fjall_batch.commit().map_err(|error| self.stop("writing a batch", error))?;
+        if let Some(applied) = batch.applied {
+            self.applied.store(applied.get(), Ordering::Release);
+        }
+        self.written.fetch_add(bytes as u64, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn get(&self, family: Family, key: &[u8]) -> Result<Option<Bytes>, Fatal> {
+        match self.keyspace(family).get(key) {
+            Ok(value) => Ok(value.map(Bytes::from)),
+            Err(error) => Err(self.stop(&format!("reading a key of {}", name(family)), error)),
+        }
+    }
+
+    fn scan(&self, family: Family, bounds: Bounds, order: Order) -> Scan<'_> {
+        if covers_nothing(&bounds) {
+            return Box::new(std::iter::empty());
+        }
+        let mut range = self.db.snapshot().range(self.keyspace(family), bounds);
+        let mut failed = false;
+        Box::new(std::iter::from_fn(move || {
+            loop {
+                if failed {
+                    return None;
+                }
+                let guard = match order {
+                    Order::Ascending => range.next()?,
+                    Order::Descending => range.next_back()?,
+                };
+                match guard.into_inner() {
+                    Ok((key, _)) if family == Family::State && *key == *APPLIED_KEY => {}
+                    Ok((key, value)) => return Some(Ok((key.into(), value.into()))),
+                    Err(error) => {
+                        failed = true;
+                        let doing = format!("scanning {}", name(family));
+                        return Some(Err(self.stop(&doing, error)));
+                    }
+                }
+            }
+        }))
+    }
+
+    fn persist(&self) -> Result<LogIndex, Fatal> {
+        let mut durable = self.durable.lock();
+        self.poison.check()?;
+        let applied = self.applied();
+        self.sync_journal_ahead()
+            .map_err(|error| self.stop("syncing the journal", Error::Io(error)))?;
+        self.db
+            .persist(PersistMode::SyncAll)
+            .map_err(|error| self.stop("syncing the journal", error))?;
+        durable.advance(applied).map_err(|fatal| self.poison.set(fatal))?;
+        Ok(applied)
+    }
+
+    fn applied(&self) -> LogIndex {
+        LogIndex(self.applied.load(Ordering::Acquire))
+    }
+
+    fn sizes(&self) -> Sizes {
+        self.sizes.lock().get(
+            &self.path,
+            &self.db,
+            &self.keyspaces,
+            self.written.load(Ordering::Relaxed),
+        )
+    }
+
+    fn maintain(&self, budget: Budget) -> Result<bool, Fatal> {
+        let _ = budget;
+        self.poison.check()?;
+        // A family that is rarely written keeps every journal alive in which it has an unflushed
+        // change; flushing it is cheap exactly because it is rarely written.
+        if self.db.journal_count() > 2 {
+            for keyspace in &self.keyspaces {
+                keyspace
+                    .rotate_memtable()
+                    .map_err(|error| self.stop("flushing an idle family", error))?;
+            }
+        }
+        Ok(false)
+    }
+}
+
+type Keyspaces = [Keyspace; Family::ALL.len()];
+
+fn open_database(path: &Path, options: Options) -> Result<(Database, Keyspaces), Fatal> {
+    let fatal = |error| to_fatal(path, "opening the engine", error);
+    let db = Database::builder(path)
+        .cache_size(options.cache_bytes())
+        // Two would let the first spin while the second compacts; one bounds the tables' size
+        // instead, so that no compaction keeps a flush waiting for long.
+        .worker_threads(1)
+        .max_journaling_size(192 << 20)
+        .open()
+        .map_err(fatal)?;
+    let open = |family| db.keyspace(name(family), || keyspace_options(options, family));
+    let [versions, revisions, state] = Family::ALL;
+    let keyspaces = [
+        open(versions).map_err(fatal)?,
+        open(revisions).map_err(fatal)?,
+        open(state).map_err(fatal)?,
+    ];
+    Ok((db, keyspaces))
+}
+
+fn name(family: Family) -> &'static str {
+    match family {
+        Family::Versions => "versions",
+        Family::Revisions => "revisions",
+        Family::State => "state",
+    }
+}
+
+fn keyspace_options(options: Options, family: Family) -> KeyspaceCreateOptions {
+    let block_bytes = match family {
+        Family::Versions => 8 << 10,
+        Family::Revisions | Family::State => 4 << 10,
+    };
+    KeyspaceCreateOptions::default()
+        .max_memtable_size(options.memtable_bytes(family))
+        .data_block_size_policy(BlockSizePolicy::all(block_bytes))
+        .data_block_compression_policy(CompressionPolicy::all(CompressionType::Lz4))
+        .compaction_strategy(std::sync::Arc::new(
+            ::fjall::compaction::Leveled::default().with_table_target_size(8 << 20),
+        ))
+}
+
+fn decode_applied(path: &Path, stored: Option<&[u8]>) -> Result<LogIndex, Fatal> {
+    let Some(bytes) = stored else { return Ok(LogIndex(0)) };
+    match <[u8; 8]>::try_from(bytes) {
+        Ok(bytes) => Ok(LogIndex(u64::from_be_bytes(bytes))),
+        Err(_) => Err(Fatal::Corrupt {
+            location: format!("{}, applied position", path.display()),
+            expected: "8 bytes".to_owned(),
+            found: format!("{} bytes", bytes.len()),
+        }),
+    }
+}
+
+#[expect(clippy::wildcard_enum_match_arm, reason = "fjall's enums are open")]
+fn to_fatal(path: &Path, doing: &str, error: Error) -> Fatal {
+    let corrupt = |expected: String, found: String| Fatal::Corrupt {
+        location: format!("{} ({doing})", path.display()),
+        expected,
+        found,
+    };
+    let readable = || "a readable database".to_owned();
+    match error {
+        Error::Io(error) | Error::Storage(LsmError::Io(error)) => {
+            super::io_fatal(path, doing, &error)
+        }
+        Error::Storage(LsmError::ChecksumMismatch { got, expected }) => {
+            corrupt(format!("checksum {expected:?}"), format!("{got:?}"))
+        }
+        // fjall's background writer tells the reason to its log alone; a full disk is the one a
+        // person can mend, so look.
+        Error::Poisoned => Fatal::Io {
+            path: path.to_owned(),
+            message: format!("{doing}: an earlier write or flush of the engine failed"),
+            no_space: layout::disk_is_full(path),
+        },
+        Error::Locked => Fatal::Io {
+            path: path.to_owned(),
+            message: format!("{doing}: another process holds the lock"),
+            no_space: false,
+        },
+        other => corrupt(readable(), other.to_string()),
+    }
+}

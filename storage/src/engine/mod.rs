@@ -4,15 +4,19 @@
 //! - [`fjall`]: the default on disk.
 //! - `sled`: the second, chosen with `--storage-engine=sled`.
 
+use std::io;
 use std::ops::Bound;
+use std::path::Path;
 
 use bytes::Bytes;
 
 use crate::error::Fatal;
 use crate::types::LogIndex;
 
+mod durable_mark;
 pub mod fjall;
 pub mod mem;
+mod poison;
 #[cfg(feature = "sled")]
 pub mod sled;
 
@@ -31,6 +35,11 @@ pub enum Family {
 impl Family {
     /// Every family.
     pub const ALL: [Self; 3] = [Self::Versions, Self::Revisions, Self::State];
+
+    /// The family's place in [`ALL`](Self::ALL).
+    pub(crate) const fn slot(self) -> usize {
+        self as usize
+    }
 }
 
 /// One change of a batch.
@@ -54,7 +63,8 @@ pub enum Change {
     },
 }
 
-/// The longest key an engine must take. The schema keeps within it by hashing and splitting.
+/// The longest key an engine must take. The schema keeps within it by hashing and splitting. The
+/// empty key is not a key: no engine takes it.
 pub const MAX_KEY_BYTES: usize = 60 * 1024;
 
 /// Changes that become visible together, and after a crash exist together or not at all.
@@ -79,6 +89,30 @@ pub enum Order {
 /// The keys a scan covers.
 pub type Bounds = (Bound<Bytes>, Bound<Bytes>);
 
+/// Whether an error means that the device is full.
+pub(crate) fn is_no_space(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+/// An error of the operating system as a reason to stop.
+pub(crate) fn io_fatal(path: &Path, doing: &str, error: &io::Error) -> Fatal {
+    Fatal::Io {
+        path: path.to_owned(),
+        message: format!("{doing}: {error}"),
+        no_space: is_no_space(error),
+    }
+}
+
+/// Whether no key can be inside: the start is above the end, or they meet with one of them excluded.
+pub(crate) fn covers_nothing(bounds: &Bounds) -> bool {
+    match bounds {
+        (Bound::Unbounded, _) | (_, Bound::Unbounded) => false,
+        (Bound::Included(start), Bound::Included(end)) => start > end,
+        (Bound::Included(start) | Bound::Excluded(start), Bound::Excluded(end))
+        | (Bound::Excluded(start), Bound::Included(end)) => start >= end,
+    }
+}
+
 /// Pairs of a scan, in the order asked for. Ends after the first error.
 pub type Scan<'a> = Box<dyn Iterator<Item = Result<(Bytes, Bytes), Fatal>> + Send + 'a>;
 
@@ -100,9 +134,10 @@ pub struct Budget {
 
 /// An ordered, crash-safe key-value store.
 ///
-/// **Contract:** `apply` is atomic and visible at once, not durable; `persist` makes everything
-/// applied before its call durable and says up to which log position. A scan sees a state at least
-/// as new as when it was made. A byte that changed at rest is reported as [`Fatal::Corrupt`] where
+/// **Contract:** `apply` is atomic and visible at once, not durable; one caller at a time applies.
+/// `persist` makes everything applied before its call durable and says up to which log position. A
+/// scan sees one state, that of the moment it was made, and never part of a batch; a `get` may see a
+/// change of a batch whose `apply` is about to return. A byte that changed at rest is reported as [`Fatal::Corrupt`] where
 /// the engine can tell; the schema's own checksums catch the rest. After any [`Fatal`] the engine
 /// refuses further writes.
 pub trait Engine: Send + Sync + 'static {
