@@ -6,5 +6,6 @@ pub mod compactor;
 pub mod edge;
 pub mod lease;
 pub mod rpc;
+pub mod snapshot_file;
 pub mod version;
 pub mod watch;

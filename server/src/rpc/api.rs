@@ -1,5 +1,6 @@
 //! What every service has at hand.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -56,6 +57,8 @@ pub struct Api<P: Platform> {
     pub watch: Arc<WatchHub<P>>,
     /// Physical deletion of compacted versions.
     pub compaction: CompactionState,
+    /// Where snapshots are spooled.
+    pub spool_dir: PathBuf,
     /// Where a read that found damage reports it; the node stops.
     pub fatal: mpsc::UnboundedSender<Fatal>,
     next_request_id: AtomicU64,
@@ -73,6 +76,7 @@ impl<P: Platform> Api<P> {
         leases: Arc<Leases<P>>,
         watch: Arc<WatchHub<P>>,
         compaction: CompactionState,
+        spool_dir: PathBuf,
         fatal: mpsc::UnboundedSender<Fatal>,
     ) -> Self {
         let next_request_id = AtomicU64::new(1);
@@ -85,6 +89,7 @@ impl<P: Platform> Api<P> {
             leases,
             watch,
             compaction,
+            spool_dir,
             fatal,
             next_request_id,
         }

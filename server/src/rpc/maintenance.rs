@@ -12,6 +12,7 @@ use vetch_storage::{Engine, NodeId, ReadView, Response, Revision};
 
 use super::api::{Api, encoded_len};
 use super::status::Refusal;
+use crate::snapshot_file;
 use crate::version::{API_VERSION, STORAGE_VERSION};
 
 /// Maintenance.Status: what this member knows, leader or not.
@@ -88,7 +89,7 @@ const DEFRAGMENT_BUDGET: Budget = Budget { bytes: 16 * 1024 * 1024 };
 pub async fn hash<P: Platform>(api: &Api<P>) -> Result<HashResponse, Refusal> {
     let view = api.replica.view();
     let revision = view.revision();
-    match tokio::task::spawn_blocking(move || view.hash()).await {
+    match tokio::task::spawn_blocking(move || snapshot_file::hash(&view)).await {
         Ok(Ok(hash)) => Ok(HashResponse { header: Some(api.header(revision)), hash }),
         Ok(Err(fatal)) => Err(api.stop(fatal)),
         Err(_cancelled_at_shutdown) => Err(Refusal::Stopped),
