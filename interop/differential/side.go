@@ -29,6 +29,7 @@ type side struct {
 
 // connect dials the server, learns its ids and opens the streams.
 func (s *side) connect(ctx context.Context) error {
+	s.server.WaitSettled()
 	s.raw = s.server.Dial()
 	st, err := s.raw.Maintenance.Status(ctx, &pb.StatusRequest{})
 	if err != nil {

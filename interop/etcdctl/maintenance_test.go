@@ -30,6 +30,7 @@ func TestCompactionAndDefrag(t *testing.T) {
 func TestEndpoint(t *testing.T) {
 	t.Parallel()
 	s := harness.Start(t)
+	s.WaitSettled()
 	c := newCtl(t, s)
 	c.want("OK\n", "put", "k", "v")
 	// `endpoint health` writes its verdict to stdout; a member with an alarm or without a leader would be unhealthy.

@@ -32,6 +32,8 @@ type Options struct {
 	Flags []string
 	// Fast gives up durability for speed where the target can (real etcd only). For an oracle that is never killed.
 	Fast bool
+	// NoWait returns once the process runs; WaitReady waits later. For servers that are not expected to serve at once.
+	NoWait bool
 }
 
 // Server is one member on loopback with its own data folder and fixed ports. It ends with the test.
@@ -125,14 +127,25 @@ func (s *Server) run() error {
 	if err != nil {
 		return err
 	}
+	if s.opts.NoWait {
+		return nil
+	}
 	if err := s.waitReady(); err != nil {
 		_, _ = s.proc.stop(syscall.SIGKILL, stopDeadline)
-		if strings.Contains(s.proc.stderr.String(), "address already in use") {
+		if strings.Contains(strings.ToLower(s.proc.stderr.String()), errPortTaken.Error()) {
 			return errPortTaken
 		}
 		return fmt.Errorf("%w\n%s", err, s.logTail())
 	}
 	return nil
+}
+
+// WaitReady waits until a server that was started with NoWait serves.
+func (s *Server) WaitReady() {
+	s.t.Helper()
+	if err := s.waitReady(); err != nil {
+		s.t.Fatalf("%s: %v\n%s", s.Target, err, s.logTail())
+	}
 }
 
 // waitReady polls with a linearizable read, the one thing every client needs, until it is answered.
@@ -161,6 +174,23 @@ func (s *Server) waitReady() error {
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
+}
+
+// WaitSettled returns once the member has published its name and etcd has written the storage version, which it does just after it
+// has begun to serve. For tests that look at MemberList or Status.
+func (s *Server) WaitSettled() {
+	s.t.Helper()
+	raw := s.Dial()
+	Eventually(s.t, readyDeadline, "the member is published and its storage version is 3.7.0", func() bool {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		members, err := raw.Cluster.MemberList(ctx, &pb.MemberListRequest{})
+		if err != nil || members.Members[0].Name == "" {
+			return false
+		}
+		status, err := raw.Maintenance.Status(ctx, &pb.StatusRequest{})
+		return err == nil && status.StorageVersion == "3.7.0"
+	})
 }
 
 // Stop ends the server with SIGTERM and fails the test when it does not end.
