@@ -8,6 +8,8 @@ use vetch_storage::{Applied, Fatal, LogIndex, NodeId, ReadView, Term};
 
 use crate::platform::Platform;
 
+pub(crate) mod admission;
+
 /// How a replica behaves; all resolved, nothing left to default here.
 #[derive(Clone, Debug)]
 pub struct Settings {

@@ -2,6 +2,10 @@
 //!
 //! openraft counts entries from 0 and calls "before the log" `None`; the state machine counts from 1
 //! and calls it 0. [`log_index`] and [`raft_index`] are the only places that know the offset.
+//!
+//! - [`cause`]: how this node's own errors travel through openraft and come out whole.
+//! - [`membership`]: the voter set's encoding beside the data.
+//! - [`responder`]: how openraft answers a waiting proposer.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -10,9 +14,16 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use openraft::entry::RaftPayload;
-use openraft::impls::{BoxedErrorSource, InlineBatch, OneshotResponder, leader_id_std};
+use openraft::impls::{InlineBatch, leader_id_std};
 use openraft::{AsyncRuntime, OptionalSend, RaftTypeConfig};
 use vetch_storage::{Applied, LogIndex};
+
+pub mod cause;
+pub mod membership;
+pub mod responder;
+
+pub use cause::Cause;
+pub use responder::Waiter;
 
 /// The group's types, over the runtime `R` (tokio, or the simulator's virtual one).
 pub struct TypeConfig<R>(PhantomData<fn() -> R>);
@@ -69,14 +80,14 @@ impl<R: AsyncRuntime + 'static> RaftTypeConfig for TypeConfig<R> {
     type Entry = Entry;
     type AsyncRuntime = R;
     type Responder<T>
-        = OneshotResponder<Self, T>
+        = Waiter<T>
     where
         T: OptionalSend + 'static;
     type Batch<T>
         = InlineBatch<T>
     where
         T: OptionalSend + 'static;
-    type ErrorSource = BoxedErrorSource;
+    type ErrorSource = Cause;
 }
 
 /// A candidate or leader: one leader per term, as etcd's `raft_term` needs.
@@ -89,10 +100,14 @@ pub type RaftLogId = openraft::LogId<CommittedLeaderId>;
 pub type Vote = openraft::impls::Vote<LeaderId>;
 /// The voter and learner sets; addresses live in the replicated member table.
 pub type Membership = openraft::Membership<u64, ()>;
+/// A membership and the entry that brought it.
+pub type StoredMembership = openraft::StoredMembership<CommittedLeaderId, u64, ()>;
 /// One log entry.
 pub type Entry = openraft::impls::Entry<CommittedLeaderId, Payload>;
 
-/// A `vetchpb.Proposal`, encoded once by its proposer; the log and the transport only copy it.
+/// A `vetchpb.Proposal`, encoded once by its proposer; the log and the transport only copy it. Decoded
+/// where it is applied, on the proposing member too: what is applied is what the log holds, never a
+/// struct that only one member had.
 #[derive(Clone, PartialEq, Eq)]
 pub struct EncodedProposal(pub Bytes);
 
@@ -189,4 +204,10 @@ pub fn log_id(id: &RaftLogId) -> vetch_storage::LogId {
         term: vetch_storage::Term(id.leader_id.term),
         index: log_index(id.index),
     }
+}
+
+/// openraft's identity of an entry; `None` before the log.
+pub fn raft_log_id(id: vetch_storage::LogId) -> Option<RaftLogId> {
+    let index = raft_index(id.index)?;
+    Some(RaftLogId::new(CommittedLeaderId::new(id.term.0), index))
 }
