@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod compactor;
+pub mod config;
 pub mod edge;
 pub mod lease;
 pub mod rpc;

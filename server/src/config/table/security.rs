@@ -1,0 +1,103 @@
+//! Flags about TLS, HTTP origins and authentication.
+
+use crate::config::flags::Flag;
+use crate::config::flags::Kind::{Bool, OneOf, Origins, Sequence, Text, Uint, Words};
+
+const TLS: &str = "TLS is not built yet; serve plaintext on a trusted network, or end TLS in front";
+const PEER_TLS: &str = "TLS between members is not built yet, nor are clusters of several members";
+
+pub(super) const FLAGS: &[Flag] = &[
+    Flag::new("cert-file", Text, "", "Certificate of the client listeners.")
+        .yaml("client-transport-security.cert-file")
+        .rejected(TLS),
+    Flag::new("key-file", Text, "", "Key of the client listeners.")
+        .yaml("client-transport-security.key-file")
+        .rejected(TLS),
+    Flag::new("client-cert-file", Text, "", "Certificate of the server's own client.")
+        .yaml("client-transport-security.client-cert-file")
+        .rejected(TLS),
+    Flag::new("client-key-file", Text, "", "Key of the server's own client.")
+        .yaml("client-transport-security.client-key-file")
+        .rejected(TLS),
+    Flag::new("client-cert-auth", Bool, "false", "Require client certificates.")
+        .yaml("client-transport-security.client-cert-auth")
+        .rejected(TLS),
+    Flag::new("client-crl-file", Text, "", "Revocation list for client certificates.")
+        .no_yaml()
+        .rejected(TLS),
+    Flag::new(
+        "client-cert-allowed-hostname",
+        Sequence,
+        "",
+        "Accepted SANs of client certificates.",
+    )
+    .yaml("client-transport-security.allowed-hostname")
+    .rejected(TLS),
+    Flag::new("trusted-ca-file", Text, "", "CA of client certificates.")
+        .yaml("client-transport-security.trusted-ca-file")
+        .rejected(TLS),
+    Flag::new("auto-tls", Bool, "false", "Client TLS with generated certificates.")
+        .yaml("client-transport-security.auto-tls")
+        .rejected(TLS),
+    Flag::new("peer-cert-file", Text, "", "Certificate of the peer listeners.")
+        .yaml("peer-transport-security.cert-file")
+        .rejected(PEER_TLS),
+    Flag::new("peer-key-file", Text, "", "Key of the peer listeners.")
+        .yaml("peer-transport-security.key-file")
+        .rejected(PEER_TLS),
+    Flag::new("peer-client-cert-file", Text, "", "Certificate used when dialling peers.")
+        .yaml("peer-transport-security.client-cert-file")
+        .rejected(PEER_TLS),
+    Flag::new("peer-client-key-file", Text, "", "Key used when dialling peers.")
+        .yaml("peer-transport-security.client-key-file")
+        .rejected(PEER_TLS),
+    Flag::new("peer-client-cert-auth", Bool, "false", "Require certificates from peers.")
+        .yaml("peer-transport-security.client-cert-auth")
+        .rejected(PEER_TLS),
+    Flag::new("peer-trusted-ca-file", Text, "", "CA of peer certificates.")
+        .yaml("peer-transport-security.trusted-ca-file")
+        .rejected(PEER_TLS),
+    Flag::new("peer-cert-allowed-cn", Sequence, "", "Accepted CNs of peer certificates.")
+        .yaml("peer-transport-security.allowed-cn")
+        .rejected(PEER_TLS),
+    Flag::new("peer-cert-allowed-hostname", Sequence, "", "Accepted SANs of peer certificates.")
+        .yaml("peer-transport-security.allowed-hostname")
+        .rejected(PEER_TLS),
+    Flag::new("peer-auto-tls", Bool, "false", "Peer TLS with generated certificates.")
+        .yaml("peer-transport-security.auto-tls")
+        .rejected(PEER_TLS),
+    Flag::new("peer-crl-file", Text, "", "Revocation list for peer certificates.")
+        .no_yaml()
+        .rejected(PEER_TLS),
+    Flag::new(
+        "peer-skip-client-san-verification",
+        Bool,
+        "false",
+        "Do not check the SAN of connecting peers.",
+    )
+    .yaml("peer-transport-security.skip-client-san-verification")
+    .rejected(PEER_TLS),
+    Flag::new("self-signed-cert-validity", Uint, "1", "Years a generated certificate is valid.")
+        .ignored("no certificates are generated, as TLS is not built yet"),
+    Flag::new("cipher-suites", Sequence, "", "TLS 1.2 cipher suites.").rejected(TLS),
+    Flag::new("tls-min-version", OneOf(&["", "TLS1.2", "TLS1.3"]), "TLS1.2", "Lowest TLS version.")
+        .rejected(TLS),
+    Flag::new("tls-max-version", OneOf(&["", "TLS1.2", "TLS1.3"]), "", "Highest TLS version.")
+        .rejected(TLS),
+    Flag::new("cors", Origins, "*", "Origins that browsers may call from; * or nothing for all."),
+    Flag::new(
+        "host-whitelist",
+        Words,
+        "*",
+        "Accepted Host headers of plaintext HTTP requests; * or nothing for all.",
+    ),
+];
+
+pub(super) const AUTH: &[Flag] = &[
+    Flag::new("auth-token", Text, "simple", "Type of authentication tokens and its options.")
+        .rejected("only 'simple' is accepted until authentication is built"),
+    Flag::new("bcrypt-cost", Uint, "10", "Cost of password hashes, 4 to 31.")
+        .ignored("authentication is not built yet; its requests are refused"),
+    Flag::new("auth-token-ttl", Uint, "300", "Seconds until an unused token ends.")
+        .ignored("authentication is not built yet; its requests are refused"),
+];

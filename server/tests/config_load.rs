@@ -1,0 +1,257 @@
+//! Reading the command line, the environment and a file, with etcd's errors.
+#![expect(
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    reason = "in a test a panic is the answer"
+)]
+
+use vetch_server::config::{AutoCompaction, Config, ConfigError, Loaded, Quota, load};
+
+fn owned(arguments: &[&str]) -> Vec<String> {
+    arguments.iter().map(|&text| text.to_owned()).collect()
+}
+
+fn run(arguments: &[&str], variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
+    let variables: Vec<_> =
+        variables.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
+    match load(&owned(arguments), &variables)? {
+        Loaded::Run(config) => Ok(*config),
+        other => panic!("not a run: {other:?}"),
+    }
+}
+
+fn error(arguments: &[&str]) -> (String, u8) {
+    let error = run(arguments, &[]).unwrap_err();
+    (error.to_string(), error.exit_code())
+}
+
+#[test]
+fn without_flags_there_is_one_member_called_default() {
+    let config = run(&[], &[]).unwrap();
+    assert_eq!(config.name, "default");
+    assert_eq!(config.data_dir.to_str(), Some("default.etcd"));
+    assert_eq!(config.listen.client_urls[0].as_str(), "http://localhost:2379");
+    assert_eq!(config.listen.peer_urls[0].as_str(), "http://localhost:2380");
+    assert_eq!(config.bootstrap.advertise_client_urls[0].as_str(), "http://localhost:2379");
+    assert_eq!(config.bootstrap.token, "etcd-cluster");
+    assert_eq!(config.storage.quota, Quota::Bytes(2_147_483_648));
+    assert_eq!(config.compaction.auto, AutoCompaction::Off);
+    assert_eq!(config.raft.min_lease_ttl_seconds(), 2);
+    assert_eq!(config.raft.request_timeout().as_secs(), 7);
+}
+
+#[test]
+fn every_way_of_writing_a_flag() {
+    for arguments in [&["--name", "a"][..], &["-name", "a"], &["--name=a"], &["-name=a"]] {
+        assert_eq!(run(arguments, &[]).unwrap().name, "a");
+    }
+    assert_eq!(run(&["--name", "a", "--name=b"], &[]).unwrap().name, "b", "the last wins");
+    for (arguments, on) in [
+        (&["--socket-reuse-port"][..], true),
+        (&["--socket-reuse-port=F"], false),
+        (&["--socket-reuse-port", "--socket-reuse-port=0"], false),
+    ] {
+        assert_eq!(run(arguments, &[]).unwrap().listen.reuse_port, on);
+    }
+    assert_eq!(run(&["--name=a=b"], &[]).unwrap().name, "a=b");
+    assert!(matches!(load(&owned(&["--version"]), &[]), Ok(Loaded::Version)));
+    assert!(matches!(load(&owned(&["-h"]), &[]), Ok(Loaded::Help)));
+}
+
+#[test]
+fn a_command_line_that_cannot_be_read() {
+    for (arguments, text) in [
+        (&["--bogus"][..], "flag provided but not defined: -bogus"),
+        (&["---x"], "bad flag syntax: ---x"),
+        (&["--=x"], "bad flag syntax: --=x"),
+        (&["--name"], "flag needs an argument: -name"),
+        (
+            &["--election-timeout=abc"],
+            "invalid value \"abc\" for flag -election-timeout: parse error",
+        ),
+        (&["--snapshot-count=-1"], "invalid value \"-1\" for flag -snapshot-count: parse error"),
+        (
+            &["--election-timeout", "99999999999999999999"],
+            "invalid value \"99999999999999999999\" for flag -election-timeout: value out of range",
+        ),
+        (&["--pre-vote=maybe"], "invalid boolean value \"maybe\" for -pre-vote: parse error"),
+        (
+            &["--grpc-keepalive-min-time=5"],
+            "invalid value \"5\" for flag -grpc-keepalive-min-time: parse error",
+        ),
+        (
+            &["--max-concurrent-streams", "4294967296"],
+            "invalid value \"4294967296\" for flag -max-concurrent-streams: strconv.ParseUint: \
+             parsing \"4294967296\": value out of range",
+        ),
+        (
+            &["--listen-client-urls", "foo"],
+            "invalid value \"foo\" for flag -listen-client-urls: URL scheme must be http, https, \
+             unix, or unixs: foo",
+        ),
+        (
+            &["--cors", "http://a.b"],
+            "invalid value \"http://a.b\" for flag -cors: URL address does not have the form \
+             \"host:port\": http://a.b",
+        ),
+        (
+            &["--feature-gates", "Foo=true"],
+            "invalid value \"Foo=true\" for flag -feature-gates: unrecognized feature gate: Foo",
+        ),
+    ] {
+        assert_eq!(error(arguments), (text.to_owned(), 2));
+    }
+    let (text, _code) = error(&["--experimental-initial-corrupt-check=true"]);
+    assert!(text.starts_with("flag provided but not defined: -experimental-initial-corrupt-check"));
+    assert!(text.contains("--feature-gates=InitialCorruptCheck=true"), "{text}");
+}
+
+#[test]
+fn settings_that_contradict_each_other() {
+    for (arguments, text) in [
+        (&["positional"][..], "\"positional\" is not a valid flag"),
+        (&["--socket-reuse-port", "true"], "\"true\" is not a valid flag"),
+        (
+            &["--election-timeout=100"],
+            "--election-timeout[100ms] should be at least as 5 times as --heartbeat-interval[100ms]",
+        ),
+        (
+            &["--election-timeout=60000"],
+            "--election-timeout[60000ms] is too long, and should be set less than 50000ms",
+        ),
+        (&["--heartbeat-interval=0"], "--heartbeat-interval must be >0 (set to 0ms)"),
+        (&["--election-timeout=0"], "--election-timeout must be >0 (set to 0ms)"),
+        (
+            &["--listen-client-urls=http://127.0.0.1:1"],
+            "--advertise-client-urls is required when --listen-client-urls is set explicitly",
+        ),
+        (
+            &["--listen-metrics-urls=http://foo.bar:2379"],
+            "expected IP in URL for binding (http://foo.bar:2379)",
+        ),
+        (
+            &["--initial-advertise-peer-urls=http://:2380"],
+            "--initial-advertise-peer-urls \"http://:2380\" must be \"host:port\" (unexpected empty \
+             host (http://:2380))",
+        ),
+        (
+            &["--advertise-client-urls=http://:2379"],
+            "--advertise-client-urls \"http://:2379\" must be in the format \"host:port\", \
+             \"unix:/path/to/socket\" or \"unixs:/path/to/socket\" (unexpected empty host \
+             (http://:2379))",
+        ),
+        (
+            &["--initial-cluster=a=http://1.2.3.4:2380"],
+            "couldn't find local name \"default\" in the initial cluster configuration",
+        ),
+        (
+            &["--name=x", "--initial-cluster=x=http://localhost:2381"],
+            "--initial-cluster has x=http://localhost:2381 but missing from \
+             --initial-advertise-peer-urls=http://localhost:2380 (resolved urls: \
+             \"http://localhost:2380\" != \"http://localhost:2381\")",
+        ),
+        (
+            &["--auto-compaction-retention=foo"],
+            "error parsing CompactionRetention: time: invalid duration \"foo\"",
+        ),
+        (
+            &["--auto-compaction-retention=-5"],
+            "error parsing CompactionRetention: time: missing unit in duration \"-5\"",
+        ),
+        (&["--log-outputs=stderr,default"], "multi logoutput for \"default\" is not supported yet"),
+    ] {
+        assert_eq!(error(arguments), (text.to_owned(), 1));
+    }
+}
+
+#[test]
+fn several_members_and_tls_are_refused() {
+    let cluster = "--initial-cluster=default=http://localhost:2380,b=http://localhost:2382";
+    let (text, code) = error(&[cluster]);
+    assert!(text.contains("several members are not built yet") && code == 1, "{text}");
+    let (text, _code) = error(&["--listen-peer-urls=https://127.0.0.1:2380"]);
+    assert!(text.contains("TLS is not built yet"), "{text}");
+}
+
+#[test]
+fn the_environment_is_read_after_the_flags() {
+    let config = run(&["--name=a"], &[("ETCD_SNAPSHOT_COUNT", "3"), ("ETCD_WAL_DIR", "")]).unwrap();
+    assert_eq!((config.name.as_str(), config.raft.snapshot_count), ("a", 3));
+    assert_eq!(config.wal_dir, None, "an empty variable is an unset one");
+    let error = run(&[], &[("ETCD_ELECTION_TIMEOUT", "zz")]).unwrap_err();
+    assert_eq!(error.to_string(), "invalid value \"zz\" for ETCD_ELECTION_TIMEOUT: parse error");
+    assert_eq!(error.exit_code(), 1);
+    let error = run(&["--name=a"], &[("ETCD_NAME", "b")]).unwrap_err();
+    assert!(error.to_string().ends_with("or disable flag): ETCD_NAME"), "{error}");
+}
+
+#[test]
+fn unknown_variables_are_warned_of() {
+    let variables =
+        [("ETCD_FOO", "1"), ("ETCD_VERSION", "x"), ("ETCD_ENABLE_V2", "false"), ("HOME", "/")];
+    let config = run(&[], &variables).unwrap();
+    for (variable, text) in [
+        ("ETCD_FOO", "unrecognized environment variable"),
+        ("ETCD_VERSION", "cannot set special environment variable"),
+        ("ETCD_ENABLE_V2", "unrecognized environment variable: the v2 API was removed in etcd 3.6"),
+    ] {
+        let found = config.notices.iter().find(|notice| notice.subject == variable);
+        assert_eq!(found.map(|notice| notice.message.as_str()), Some(text));
+    }
+    assert!(!config.notices.iter().any(|notice| notice.subject == "HOME"));
+}
+
+fn with_file(
+    yaml: &str,
+    flags: &[&str],
+    variables: &[(&str, &str)],
+) -> Result<Config, ConfigError> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("c.yaml");
+    std::fs::write(&path, yaml).unwrap();
+    let mut arguments = vec!["--config-file", path.to_str().unwrap()];
+    arguments.extend(flags);
+    run(&arguments, variables)
+}
+
+#[test]
+fn a_file_takes_the_place_of_flags_and_variables() {
+    let config = with_file(
+        "name: f\nsocket-options:\n  reuse-port: true\n",
+        &["--name=a", "--max-txn-ops=3"],
+        &[("ETCD_MAX_TXN_OPS", "4")],
+    )
+    .unwrap();
+    assert_eq!((config.name.as_str(), config.limits.max_txn_ops), ("f", 128));
+    assert!(config.listen.reuse_port);
+    assert_eq!(with_file("{\"name\": \"j\"}", &[], &[]).unwrap().name, "j", "JSON");
+    assert_eq!(with_file("", &[], &[]).unwrap().name, "default");
+}
+
+#[test]
+fn a_file_is_read_strictly() {
+    for (yaml, text) in [
+        (
+            "warning-apply-duration: 100ms",
+            "warning-apply-duration: expected an integer of nanoseconds",
+        ),
+        ("heartbeat-interval: abc", "heartbeat-interval: expected a number, found \"abc\""),
+        ("name: 5", "name: expected a text, found 5"),
+        ("name: [a", "cannot be read as YAML"),
+        ("log-outputs: stderr", "log-outputs: expected a sequence of texts"),
+        ("- a", "expected keys and values"),
+        (
+            "client-transport-security:\n  cert-file: /c\n",
+            "--cert-file=/c is not supported: TLS is not built yet",
+        ),
+    ] {
+        let error = with_file(yaml, &[], &[]).unwrap_err().to_string();
+        assert!(error.contains(text), "{yaml}: {error}");
+    }
+    let config = with_file("bogus: 1\nclient-transport-security:\n  huh: 1\n", &[], &[]).unwrap();
+    for key in ["bogus", "client-transport-security.huh"] {
+        assert!(config.notices.iter().any(|notice| notice.subject == key), "{key}");
+    }
+    let missing = run(&["--config-file=/nonexistent/x"], &[]).unwrap_err();
+    assert!(matches!(missing, ConfigError::File { .. }), "{missing}");
+}
