@@ -196,7 +196,7 @@ func testBookmarks(t *testing.T, c *cluster, namespace string) {
 		}
 		added++
 	}
-	// The namespace controller publishes a CA bundle in every namespace, but it is not part of the apiserver: these are all.
+	// What a whole Kubernetes puts into every namespace comes from its controllers, which do not run here: these are all.
 	if added != objects {
 		t.Errorf("%d initial events for %d objects", added, objects)
 	}
