@@ -48,7 +48,8 @@ func (c choice) op(depth int) *pb.RequestOp {
 	}
 }
 
-// compare draws a comparison; now and then its union does not fit its target or is absent, which compares with zero.
+// compare draws a comparison; now and then its union does not fit its target or is absent, which compares with zero,
+// or an enum has a number nobody knows.
 func (c choice) compare() *pb.Compare {
 	cmp := &pb.Compare{
 		Key:    c.key(),
@@ -76,6 +77,12 @@ func (c choice) compare() *pb.Compare {
 	}
 	if c.oneIn(25) {
 		cmp.TargetUnion = nil
+	}
+	if c.oneIn(80) {
+		cmp.Result = 9
+	}
+	if c.oneIn(80) {
+		cmp.Target = 9
 	}
 	return cmp
 }
