@@ -22,6 +22,15 @@ impl AlarmKind {
             Self::Corrupt => AlarmType::Corrupt,
         }
     }
+
+    /// From the wire's number; `None` for "no alarm" and for numbers without a meaning.
+    pub fn from_proto(number: i32) -> Option<Self> {
+        match AlarmType::try_from(number) {
+            Ok(AlarmType::Nospace) => Some(Self::NoSpace),
+            Ok(AlarmType::Corrupt) => Some(Self::Corrupt),
+            Ok(AlarmType::None) | Err(_) => None,
+        }
+    }
 }
 
 /// The active alarms. `clone` is O(1).
@@ -39,5 +48,15 @@ impl Alarms {
     /// Whether any member raised this kind.
     pub fn is_active(&self, kind: AlarmKind) -> bool {
         self.active.iter().any(|(_, active)| *active == kind)
+    }
+
+    /// Raises an alarm, perhaps again.
+    pub(crate) fn activate(&mut self, member: NodeId, kind: AlarmKind) {
+        self.active.insert((member, kind));
+    }
+
+    /// Ends an alarm; whether it was active.
+    pub(crate) fn deactivate(&mut self, member: NodeId, kind: AlarmKind) -> bool {
+        self.active.remove(&(member, kind)).is_some()
     }
 }

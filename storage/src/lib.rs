@@ -14,6 +14,7 @@ pub mod lease;
 pub mod machine;
 pub mod member;
 pub mod mvcc;
+mod schema;
 pub mod types;
 pub mod view;
 

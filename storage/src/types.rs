@@ -71,6 +71,9 @@ impl Revision {
     /// The revision of a store nobody has written to.
     pub const EMPTY_STORE: Self = Self(1);
 
+    /// The compacted revision as etcd reports it before any compaction.
+    pub const NEVER_COMPACTED: Self = Self(-1);
+
     /// The revision after this one.
     #[must_use]
     pub const fn next(self) -> Self {

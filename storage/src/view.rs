@@ -12,39 +12,48 @@ use crate::error::{Fatal, ReadError};
 use crate::event::EventBatch;
 use crate::lease::LeaseTable;
 use crate::member::Members;
+use crate::machine::shared::{Shared, ViewState};
 use crate::mvcc::index::Index;
 use crate::mvcc::key_range::KeyRange;
+use crate::mvcc::range::RangePlan;
+use crate::mvcc::reader::Reader;
+use crate::mvcc::{hash, history, txn};
 use crate::types::{LogId, Revision, RevisionKey};
 
 /// The state as of one commit. Cheap to clone; pins its compacted revision: while a view is held, no
 /// version it can read is deleted.
 #[derive(Debug)]
 pub struct ReadView<E: Engine> {
-    engine: Arc<E>,
+    shared: Arc<Shared<E>>,
+    state: Arc<ViewState>,
 }
 
 impl<E: Engine> Clone for ReadView<E> {
     fn clone(&self) -> Self {
-        Self { engine: Arc::clone(&self.engine) }
+        Self { shared: Arc::clone(&self.shared), state: Arc::clone(&self.state) }
     }
 }
 
 /// Gives the newest view; shared by all readers.
 #[derive(Debug)]
 pub struct Views<E: Engine> {
-    engine: Arc<E>,
+    shared: Arc<Shared<E>>,
 }
 
 impl<E: Engine> Clone for Views<E> {
     fn clone(&self) -> Self {
-        Self { engine: Arc::clone(&self.engine) }
+        Self { shared: Arc::clone(&self.shared) }
     }
 }
 
 impl<E: Engine> Views<E> {
+    pub(crate) fn new(shared: Arc<Shared<E>>) -> Self {
+        Self { shared }
+    }
+
     /// The newest committed state.
     pub fn latest(&self) -> ReadView<E> {
-        todo!()
+        ReadView { shared: Arc::clone(&self.shared), state: self.shared.view() }
     }
 }
 
@@ -83,31 +92,59 @@ pub struct StoredVersion {
 impl<E: Engine> ReadView<E> {
     /// The store's revision.
     pub fn revision(&self) -> Revision {
-        todo!()
+        self.state.revision
     }
 
     /// The last compacted revision: still readable itself. `None` before any compaction.
     pub fn compact_revision(&self) -> Option<Revision> {
-        todo!()
+        self.state.compacted
     }
 
     /// The newest entry this view contains.
     pub fn applied(&self) -> LogId {
-        todo!()
+        self.state.applied
+    }
+
+    /// The running digest as of this view: hash over all applied changes, equal on all members at the
+    /// same applied index.
+    pub fn digest(&self) -> u64 {
+        self.state.digest
+    }
+
+    fn reader(&self) -> Reader<'_, E> {
+        Reader {
+            engine: &self.shared.engine,
+            index: &self.state.index,
+            pending: &[],
+            revision: self.state.revision,
+            compacted: self.state.compacted,
+        }
     }
 
     /// Answers a range request (already validated: key present, enums known).
     ///
-    /// Reads no value yet: [`RangeAnswer`] does as it is consumed.
+    /// Reads no value yet (except to sort by value): [`RangeAnswer`] does as it is consumed.
     pub fn range(&self, request: &RangeRequest) -> Result<RangeAnswer<E>, ReadError> {
-        let _ = request;
-        todo!()
+        let plan = RangePlan::new(&self.reader(), request)?;
+        Ok(RangeAnswer { view: self.clone(), plan })
+    }
+
+    /// Evaluates a transaction whose branches hold only ranges (already validated), at this view:
+    /// compares, the checks of every range of the chosen branch, then the ranges. The outer header is
+    /// absent; inner headers carry the revision, as in an applied transaction.
+    ///
+    /// # Panics
+    /// If the transaction holds a put or a deletion.
+    pub fn read_txn(&self, request: &TxnRequest) -> Result<TxnResponse, ReadError> {
+        txn::read_only(&self.reader(), &self.state.leases, request)
     }
 
     /// The record of `key` at `at`, if that version is stored. For `prev_kv`.
     pub fn record(&self, key: &[u8], at: RevisionKey) -> Result<Option<KeyValue>, Fatal> {
-        let _ = (key, at);
-        todo!()
+        let record = self.reader().try_version(key, at)?;
+        Ok(record
+            .filter(|record| !record.tombstone)
+            .map(|record| record.into_key_value(Bytes::copy_from_slice(key))))
     }
 
     /// Events of `range` from `from` on, about `budget_bytes` of them or `max_revisions` revisions
@@ -120,69 +157,56 @@ impl<E: Engine> ReadView<E> {
         budget_bytes: usize,
         max_revisions: usize,
     ) -> Result<EventPage, ReadError> {
-        let _ = (range, from, budget_bytes, max_revisions);
-        todo!()
+        history::events(&self.reader(), range, from, budget_bytes, max_revisions)
     }
 
-    /// HashKV at a revision; 0 is the current one.
+    /// HashKV at a revision; 0 is the current one. One of the last ten compacted revisions gets the
+    /// hash its compaction took, even when a later one has compacted it.
     pub fn hash_kv(&self, revision: Revision) -> Result<HashKv, ReadError> {
-        let _ = revision;
-        todo!()
+        hash::hash_kv(&self.reader(), revision)
     }
 
-    /// Every stored version that compaction has not removed, by ascending revision.
+    /// Every stored version that compaction has not removed, by ascending revision. What a compaction
+    /// still has to delete is left out.
     pub fn versions(&self) -> impl Iterator<Item = Result<StoredVersion, Fatal>> + Send + '_ {
-        std::iter::from_fn(|| todo!())
+        history::versions(self.reader())
     }
 
     /// The index, for counts and key listings.
     pub fn index(&self) -> &Index {
-        todo!()
+        &self.state.index
     }
 
     /// All leases.
     pub fn leases(&self) -> &LeaseTable {
-        todo!()
+        &self.state.leases
     }
 
     /// Active alarms.
     pub fn alarms(&self) -> &Alarms {
-        todo!()
+        &self.state.alarms
     }
 
     /// The member table.
     pub fn members(&self) -> &Members {
-        todo!()
+        &self.state.members
     }
 
     /// The replicated cluster version, e.g. `3.7.0`; `None` before the leader has set it.
     pub fn cluster_version(&self) -> Option<&str> {
-        todo!()
+        self.state.cluster_version.as_deref()
     }
 
-    /// Sizes of the engine, now.
+    /// Sizes, now. `live` is counted from records, exactly, and falls as soon as compaction deletes;
+    /// `on_disk` is what the engine's files take.
     pub fn sizes(&self) -> Sizes {
-        todo!()
-    }
-}
-
-impl<E: Engine> ReadView<E> {
-    /// etcd's Hash: CRC-32C over all buckets of the database file an export of this view would be.
-    pub fn hash(&self) -> Result<u32, Fatal> {
-        todo!()
+        let live = self.state.written.saturating_sub(self.shared.reclaimed());
+        Sizes { live, ..self.shared.engine.sizes() }
     }
 
     /// Lets the engine do a bounded piece of background work now; `true` while more is left.
     pub fn maintain(&self, budget: Budget) -> Result<bool, Fatal> {
-        self.engine.maintain(budget)
-    }
-
-    /// Evaluates a transaction whose branches hold only ranges (already validated), at this view:
-    /// compares, the checks of every range of the chosen branch, then the ranges. The outer header is
-    /// absent; inner headers carry the revision, as in an applied transaction.
-    pub fn read_txn(&self, request: &TxnRequest) -> Result<TxnResponse, ReadError> {
-        let _ = request;
-        todo!()
+        self.shared.engine.maintain(budget)
     }
 }
 
@@ -193,6 +217,7 @@ impl<E: Engine> ReadView<E> {
 #[derive(Debug)]
 pub struct RangeAnswer<E: Engine> {
     view: ReadView<E>,
+    plan: RangePlan,
 }
 
 impl<E: Engine> RangeAnswer<E> {
@@ -203,35 +228,33 @@ impl<E: Engine> RangeAnswer<E> {
 
     /// Keys in the range, whatever limit and filters say.
     pub fn count(&self) -> u64 {
-        todo!()
+        self.plan.count()
     }
 
     /// Whether the limit cut something off.
     pub fn more(&self) -> bool {
-        todo!()
+        self.plan.more()
     }
 
     /// Records still to come.
     pub fn remaining(&self) -> usize {
-        todo!()
+        self.plan.remaining()
     }
 
     /// Bytes that all remaining records take as `kvs` fields of a RangeResponse, tags and lengths
-    /// included.
+    /// included. For a list of more than some hundred records the first call walks the index.
     pub fn encoded_len(&self) -> u64 {
-        todo!()
+        self.plan.encoded_len(self.view.index())
     }
 
     /// The next records as encoded `kvs` fields, at least one record, about `budget_bytes`; empty at
     /// the end. The sum of all chunks is exactly [`encoded_len`](Self::encoded_len).
     pub fn next_chunk(&mut self, budget_bytes: usize) -> Result<Bytes, Fatal> {
-        let _ = budget_bytes;
-        todo!()
+        self.plan.next_chunk(&self.view.reader(), budget_bytes)
     }
 
     /// The next at most `limit` records, decoded.
     pub fn next_records(&mut self, limit: usize) -> Result<Vec<KeyValue>, Fatal> {
-        let _ = limit;
-        todo!()
+        self.plan.next_records(&self.view.reader(), limit)
     }
 }

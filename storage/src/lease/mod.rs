@@ -44,4 +44,36 @@ impl LeaseTable {
     pub fn is_empty(&self) -> bool {
         self.leases.is_empty()
     }
+
+    /// Adds a lease without keys.
+    pub(crate) fn grant(&mut self, id: LeaseId, ttl: i64, remaining_ttl: i64) {
+        self.leases.insert(id, Lease { id, ttl, remaining_ttl, keys: imbl::OrdSet::new() });
+    }
+
+    /// Forgets a lease.
+    pub(crate) fn revoke(&mut self, id: LeaseId) {
+        self.leases.remove(&id);
+    }
+
+    /// Records the remaining time; `None` if there is no such lease.
+    pub(crate) fn checkpoint(&mut self, id: LeaseId, remaining_ttl: i64) -> Option<&Lease> {
+        let lease = self.leases.get_mut(&id)?;
+        lease.remaining_ttl = remaining_ttl;
+        Some(lease)
+    }
+
+    /// Hangs a key on a lease. A lease that does not exist takes none: an imported key may name one.
+    pub(crate) fn attach(&mut self, id: LeaseId, key: &Bytes) {
+        if let Some(lease) = self.leases.get_mut(&id) {
+            // A copy: the request's buffer, of which `key` is a slice, should not live on with it.
+            lease.keys.insert(Bytes::copy_from_slice(key));
+        }
+    }
+
+    /// Takes a key off a lease.
+    pub(crate) fn detach(&mut self, id: LeaseId, key: &Bytes) {
+        if let Some(lease) = self.leases.get_mut(&id) {
+            lease.keys.remove(key);
+        }
+    }
 }

@@ -1,0 +1,309 @@
+//! Physical deletion of versions that no reader can ask for any more.
+//!
+//! A compaction to R holds for readers at once, when its entry is applied. Here its garbage goes, in
+//! the background: per key everything but the newest version up to R, and that one too if it is a
+//! deletion before R. Compactions are dealt with one after the other, in order: first the hash of what
+//! is there, then one walk over the changes between the previous compaction and R, each of which names
+//! the version it superseded.
+//!
+//! Every batch carries the walk's cursor and the count of reclaimed bytes, so that a crash repeats no
+//! deletion and counts none twice.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::hash::{Hasher, remember, stored_hashes};
+use super::reader::Reader;
+use crate::engine::{Batch, Change, Engine, Family, Order};
+use crate::error::Fatal;
+use crate::machine::shared::{Shared, ViewState};
+use crate::schema::change::{self, ChangeRecord};
+use crate::schema::state::{self, CompactionHash, Reclaim, ScheduledCompaction, StateKey};
+use crate::schema::version;
+use crate::types::{Revision, RevisionKey};
+
+/// Deletes compacted versions in the background, in paced batches, respecting pinned views.
+#[derive(Debug)]
+pub struct Compactor<E: Engine> {
+    shared: Arc<Shared<E>>,
+}
+
+/// How far a compaction has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CompactionProgress {
+    /// Nothing is left to delete up to this compacted revision;
+    /// [`Revision::NEVER_COMPACTED`] before any compaction.
+    Finished(Revision),
+    /// More batches are to come.
+    More,
+    /// The rest is pinned by a view still in use; try again later.
+    Pinned,
+}
+
+/// How far background deletion is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ReclaimState {
+    finished: Revision,
+    job: Option<Job>,
+    reclaimed: u64,
+}
+
+/// One compaction at work.
+#[derive(Clone, Copy, Debug)]
+struct Job {
+    target: Revision,
+    previous: Revision,
+    cursor: RevisionKey,
+    /// Being taken; once it is stored, deletion begins.
+    hash: Option<Hasher>,
+}
+
+impl ReclaimState {
+    /// From what is stored. A job that was deleting goes on at its cursor; one that was hashing had
+    /// stored nothing and begins anew.
+    pub(crate) fn load<E: Engine>(engine: &E) -> Result<Self, Fatal> {
+        let key = StateKey::Reclaim.encode();
+        let Some(value) = engine.get(Family::State, &key)? else {
+            return Ok(Self { finished: Revision::NEVER_COMPACTED, job: None, reclaimed: 0 });
+        };
+        let stored: Reclaim = state::decode(&key, &value)?;
+        let mut job = None;
+        if stored.started != stored.finished {
+            let target = Revision(stored.started);
+            let main = Revision(stored.cursor_main);
+            let cursor = RevisionKey { main, sub: stored.cursor_sub };
+            let previous = scheduled(engine, target)?.unwrap_or(Revision(stored.finished));
+            job = Some(Job { target, previous, cursor, hash: None });
+        }
+        Ok(Self { finished: Revision(stored.finished), job, reclaimed: stored.reclaimed })
+    }
+
+    /// Bytes of all versions ever deleted.
+    pub(crate) fn reclaimed(&self) -> u64 {
+        self.reclaimed
+    }
+
+    /// The highest revision of which anything may already be deleted.
+    pub(crate) fn deleted_up_to(&self) -> Revision {
+        match self.job {
+            Some(Job { hash: None, target, .. }) => target,
+            Some(_) | None => self.finished,
+        }
+    }
+
+    fn record(&self) -> Change {
+        let cursor = self.job.map(|job| job.cursor).unwrap_or_default();
+        let record = Reclaim {
+            finished: self.finished.0,
+            started: self.deleted_up_to().0,
+            cursor_main: cursor.main.0,
+            cursor_sub: cursor.sub,
+            reclaimed: self.reclaimed,
+        };
+        let (key, value, _) = state::encode(StateKey::Reclaim, &record);
+        Change::Put { family: Family::State, key, value }
+    }
+}
+
+fn scheduled<E: Engine>(engine: &E, target: Revision) -> Result<Option<Revision>, Fatal> {
+    let key = StateKey::Scheduled(target).encode();
+    match engine.get(Family::State, &key)? {
+        Some(value) => {
+            let record: ScheduledCompaction = state::decode(&key, &value)?;
+            Ok(Some(Revision(record.previous)))
+        }
+        None => Ok(None),
+    }
+}
+
+impl<E: Engine> Compactor<E> {
+    pub(crate) fn new(shared: Arc<Shared<E>>) -> Self {
+        Self { shared }
+    }
+
+    /// Looks at no more than `limit` changes, and deletes at most two versions for each. Blocking,
+    /// bounded.
+    pub fn step(&mut self, limit: usize) -> Result<CompactionProgress, Fatal> {
+        let limit = limit.max(1);
+        let mut reclaim = self.shared.reclaim.lock();
+        let view = self.shared.view();
+        let mut job = match reclaim.job {
+            Some(job) => job,
+            None => match self.next_job(&view, reclaim.finished)? {
+                Some(job) => job,
+                None => return Ok(CompactionProgress::Finished(reclaim.finished)),
+            },
+        };
+        if let Some(hasher) = job.hash {
+            let hashed = self.hash(&view, job, hasher, limit, &mut reclaim)?;
+            reclaim.job = Some(hashed);
+            return Ok(CompactionProgress::More);
+        }
+        if self.shared.oldest_pin().is_none_or(|oldest| oldest < job.target) {
+            reclaim.job = Some(job);
+            return Ok(CompactionProgress::Pinned);
+        }
+        let finished = self.delete(&mut job, limit, &mut reclaim)?;
+        reclaim.job = (!finished).then_some(job);
+        if finished && self.next_job(&view, reclaim.finished)?.is_none() {
+            return Ok(CompactionProgress::Finished(reclaim.finished));
+        }
+        Ok(CompactionProgress::More)
+    }
+
+    /// The oldest compaction that is committed and not dealt with.
+    fn next_job(&self, view: &ViewState, finished: Revision) -> Result<Option<Job>, Fatal> {
+        let Some(compacted) = view.compacted.filter(|compacted| *compacted > finished) else {
+            return Ok(None);
+        };
+        let bounds = state::scheduled_bounds(compacted);
+        let engine = self.shared.engine.as_ref();
+        let Some(item) = engine.scan(Family::State, bounds, Order::Ascending).next() else {
+            return Ok(None);
+        };
+        let (key, value) = item?;
+        let StateKey::Scheduled(target) = StateKey::decode(&key)? else {
+            unreachable!("the bounds hold scheduled compactions only")
+        };
+        let record: ScheduledCompaction = state::decode(&key, &value)?;
+        let previous = Revision(record.previous);
+        let hash = Hasher::new(&self.reader(view), target, previous, true)?;
+        Ok(Some(Job { target, previous, cursor: RevisionKey::default(), hash: Some(hash) }))
+    }
+
+    fn reader<'a>(&'a self, view: &'a ViewState) -> Reader<'a, E> {
+        Reader {
+            engine: &self.shared.engine,
+            index: &view.index,
+            pending: &[],
+            revision: view.revision,
+            compacted: view.compacted,
+        }
+    }
+
+    /// Takes the next changes into the job's hash. With the last one the hash is stored, in the same
+    /// batch that allows deletion to begin.
+    fn hash(
+        &self,
+        view: &ViewState,
+        mut job: Job,
+        mut hasher: Hasher,
+        limit: usize,
+        reclaim: &mut ReclaimState,
+    ) -> Result<Job, Fatal> {
+        let reader = self.reader(view);
+        let mut seen = 0;
+        for item in self.changes(job.cursor, job.target).take(limit) {
+            let change = item?;
+            hasher.add(&reader, &change)?;
+            job.cursor = after(change.entry.modified);
+            seen += 1;
+        }
+        if seen == limit {
+            job.hash = Some(hasher);
+            return Ok(job);
+        }
+        job.hash = None;
+        // Of the revisions up to the previous compaction only deletions at it are left to look at.
+        job.cursor = RevisionKey { main: job.previous.max(Revision(0)), sub: 0 };
+        reclaim.job = Some(job);
+        let mut changes = vec![reclaim.record()];
+        // Nobody can ask for the hash of revision 0: to HashKV that means "now".
+        if job.target.0 > 0 {
+            let mut hashes = stored_hashes(self.shared.engine.as_ref())?;
+            remember(
+                &mut hashes,
+                CompactionHash {
+                    revision: job.target.0,
+                    previous: job.previous.0,
+                    hash: hasher.finish(),
+                },
+            );
+            let (key, value, _) = state::encode(StateKey::CompactionHashes, &hashes);
+            changes.push(Change::Put { family: Family::State, key, value });
+        }
+        self.shared.engine.apply(Batch { changes, applied: None })?;
+        Ok(job)
+    }
+
+    fn changes(
+        &self,
+        from: RevisionKey,
+        target: Revision,
+    ) -> impl Iterator<Item = Result<ChangeRecord, Fatal>> + '_ {
+        let bounds = change::bounds(from, target);
+        let scan = self.shared.engine.scan(Family::Revisions, bounds, Order::Ascending);
+        scan.map(|item| item.and_then(|(key, value)| ChangeRecord::decode(&key, &value)))
+    }
+
+    /// Deletes what the next changes superseded; whether the job is done.
+    fn delete(
+        &self,
+        job: &mut Job,
+        limit: usize,
+        reclaim: &mut ReclaimState,
+    ) -> Result<bool, Fatal> {
+        let mut garbage = Garbage::default();
+        let mut seen = 0;
+        for item in self.changes(job.cursor, job.target).take(limit) {
+            let change = item?;
+            job.cursor = after(change.entry.modified);
+            garbage.collect(&change, job);
+            seen += 1;
+        }
+        let finished = seen < limit;
+        reclaim.reclaimed += garbage.bytes;
+        let mut changes = garbage.changes;
+        if finished {
+            reclaim.finished = job.target;
+            reclaim.job = None;
+            let key = StateKey::Scheduled(job.target).encode();
+            changes.push(Change::Delete { family: Family::State, key });
+        } else {
+            reclaim.job = Some(*job);
+        }
+        changes.push(reclaim.record());
+        self.shared.engine.apply(Batch { changes, applied: None })?;
+        self.shared.set_reclaimed(reclaim.reclaimed);
+        self.shared.drop_tombstones(garbage.tombstones);
+        Ok(finished)
+    }
+}
+
+fn after(at: RevisionKey) -> RevisionKey {
+    RevisionKey { main: at.main, sub: at.sub + 1 }
+}
+
+#[derive(Default)]
+struct Garbage {
+    changes: Vec<Change>,
+    tombstones: Vec<(Bytes, RevisionKey)>,
+    bytes: u64,
+}
+
+impl Garbage {
+    /// What a change makes superfluous: the version it superseded, and itself if it is a deletion
+    /// before the compacted revision.
+    fn collect(&mut self, change: &ChangeRecord, job: &Job) {
+        let at = change.entry.modified;
+        // What changes up to the previous compaction superseded went with that one.
+        if let Some(previous) = change.previous.filter(|_| at.main > job.previous) {
+            self.remove(&change.key, previous.at, previous.value_len);
+        }
+        if change.entry.tombstone && at.main < job.target {
+            self.remove(&change.key, at, 0);
+            self.tombstones.push((change.key.clone(), at));
+        }
+    }
+
+    fn remove(&mut self, key: &Bytes, at: RevisionKey, value_len: u32) {
+        self.bytes += super::footprint(key.len(), value_len as usize);
+        self.changes.push(Change::Delete {
+            family: Family::Versions,
+            key: version::engine_key(key, at),
+        });
+        self.changes
+            .push(Change::Delete { family: Family::Revisions, key: change::engine_key(at) });
+    }
+}

@@ -1,0 +1,425 @@
+//! Range requests: which records, in which order, and their bytes.
+//!
+//! Everything but values comes from the index, so a plan knows count, `more` and the exact length of
+//! its answer before it reads one value; records are then read in small windows, so that a list of a
+//! million keys takes the memory of one window.
+
+use std::cmp::Ordering;
+use std::collections::VecDeque;
+use std::sync::OnceLock;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use prost::encoding::{encode_varint, encoded_len_varint};
+use vetch_proto::etcdserverpb::range_request::{SortOrder, SortTarget};
+use vetch_proto::etcdserverpb::{RangeRequest, RangeResponse, ResponseHeader};
+use vetch_proto::mvccpb::KeyValue;
+
+use super::index::{Index, IndexEntry};
+use super::key_range::KeyRange;
+use super::reader::{Reader, Undo};
+use super::wire;
+use crate::engine::{Engine, Family};
+use crate::error::{Fatal, ReadError};
+use crate::schema::checksum::corrupt;
+use crate::schema::version;
+use crate::types::{LeaseId, Revision};
+
+/// Records looked up in the index at once.
+const WINDOW: usize = 1024;
+
+/// One record of an answer.
+#[derive(Clone, Debug)]
+struct Row {
+    key: Bytes,
+    entry: IndexEntry,
+    /// Read already, because the order depends on it.
+    value: Option<Bytes>,
+}
+
+/// Bounds on revisions; 0 is no bound.
+#[derive(Clone, Copy, Debug)]
+struct Filters {
+    min_mod: i64,
+    max_mod: i64,
+    min_create: i64,
+    max_create: i64,
+}
+
+impl Filters {
+    fn of(request: &RangeRequest) -> Self {
+        Self {
+            min_mod: request.min_mod_revision,
+            max_mod: request.max_mod_revision,
+            min_create: request.min_create_revision,
+            max_create: request.max_create_revision,
+        }
+    }
+
+    fn any(self) -> bool {
+        [self.min_mod, self.max_mod, self.min_create, self.max_create].iter().any(|bound| *bound != 0)
+    }
+
+    fn pass(self, entry: &IndexEntry) -> bool {
+        let (modified, created) = (entry.modified.main.0, entry.created.0);
+        (self.min_mod == 0 || modified >= self.min_mod)
+            && (self.max_mod == 0 || modified <= self.max_mod)
+            && (self.min_create == 0 || created >= self.min_create)
+            && (self.max_create == 0 || created <= self.max_create)
+    }
+}
+
+/// The keys of a range at a revision, as an iterator over the index.
+#[derive(Clone, Debug)]
+struct Selection {
+    range: KeyRange,
+    at: Revision,
+    /// What changed since `at`, by key.
+    undo: Vec<Undo>,
+    filters: Filters,
+}
+
+impl Selection {
+    /// Rows of `range` (a rest of `self.range`) in key order.
+    fn rows<'a>(&'a self, index: &'a Index, range: &KeyRange) -> impl Iterator<Item = Row> + 'a {
+        index.range(range).filter_map(|(key, now)| {
+            let entry = if now.modified.main <= self.at {
+                Some(now).filter(|entry| !entry.tombstone)
+            } else {
+                let found = self.undo.binary_search_by(|undo| undo.key.cmp(&key)).ok()?;
+                self.undo[found].then
+            };
+            let entry = entry.filter(|entry| self.filters.pass(entry))?;
+            Some(Row { key, entry, value: None })
+        })
+    }
+
+    /// Keys in the range at the revision, filters aside.
+    fn count(&self, index: &Index) -> u64 {
+        let lived = self.undo.iter().filter(|undo| undo.then.is_some()).count() as u64;
+        let live = self.undo.iter().filter(|undo| undo.lives_now).count() as u64;
+        index.count(&self.range) + lived - live
+    }
+}
+
+/// How a request wants its records, apart from which.
+#[derive(Clone, Copy, Debug)]
+struct Order {
+    target: SortTarget,
+    descending: bool,
+}
+
+impl Order {
+    /// `None` for key order. An order of NONE on another target than the key is ascending.
+    fn of(request: &RangeRequest) -> Option<Self> {
+        // Unknown numbers are refused before the log; here they must only mean the same everywhere.
+        let target = SortTarget::try_from(request.sort_target).unwrap_or(SortTarget::Key);
+        let descending = SortOrder::try_from(request.sort_order) == Ok(SortOrder::Descend);
+        (target != SortTarget::Key || descending).then_some(Self { target, descending })
+    }
+
+    /// Sorts rows that are in key order; ties stay in key order.
+    fn sort(self, rows: &mut [Row]) {
+        let by = |a: &Row, b: &Row| match self.target {
+            SortTarget::Key => a.key.cmp(&b.key),
+            SortTarget::Version => a.entry.version.cmp(&b.entry.version),
+            SortTarget::Create => a.entry.created.cmp(&b.entry.created),
+            SortTarget::Mod => a.entry.modified.main.cmp(&b.entry.modified.main),
+            SortTarget::Value => a.value.cmp(&b.value),
+        };
+        let by = |a: &Row, b: &Row| -> Ordering {
+            if self.descending { by(b, a) } else { by(a, b) }
+        };
+        rows.sort_by(by);
+    }
+}
+
+/// A range request worked out against one state, and how much of it has been handed out.
+#[derive(Debug)]
+pub(crate) struct RangePlan {
+    selection: Selection,
+    /// What the window has not been filled from yet; `None` when all of it has.
+    rest: Option<KeyRange>,
+    window: VecDeque<Row>,
+    /// Rows to hand out, those of the window included.
+    left: usize,
+    /// Bytes of these rows, once somebody has asked.
+    bytes_left: OnceLock<u64>,
+    count: u64,
+    more: bool,
+    keys_only: bool,
+    with_lease: bool,
+}
+
+impl RangePlan {
+    /// Works a request out. Reads values only to sort by them.
+    pub(crate) fn new<E: Engine>(
+        reader: &Reader<'_, E>,
+        request: &RangeRequest,
+    ) -> Result<Self, ReadError> {
+        let at = reader.resolve(request.revision)?;
+        let range = KeyRange::new(request.key.clone(), request.range_end.clone());
+        let undo = reader.undo_since(&range, at)?;
+        let selection = Selection { range, at, undo, filters: Filters::of(request) };
+        let mut plan = Self {
+            count: selection.count(reader.index),
+            rest: None,
+            window: VecDeque::new(),
+            left: 0,
+            bytes_left: OnceLock::new(),
+            more: false,
+            keys_only: request.keys_only,
+            with_lease: !request.keys_only
+                || request.sort_target == i32::from(SortTarget::Value),
+            selection,
+        };
+        if request.count_only {
+            return Ok(plan);
+        }
+        let limit = usize::try_from(request.limit).ok().filter(|limit| *limit > 0);
+        match Order::of(request) {
+            Some(order) => plan.select_sorted(reader, order, limit, request.sort_order == 0)?,
+            None => plan.select_in_key_order(reader.index, limit),
+        }
+        Ok(plan)
+    }
+
+    fn select_in_key_order(&mut self, index: &Index, limit: Option<usize>) {
+        let limit = limit.unwrap_or(usize::MAX);
+        let matching = if self.selection.filters.any() {
+            // One more than the limit tells `more`.
+            self.selection
+                .rows(index, &self.selection.range)
+                .take(limit.saturating_add(1))
+                .count()
+        } else {
+            usize::try_from(self.count).expect("keys are counted in memory")
+        };
+        self.left = matching.min(limit);
+        self.more = matching > limit;
+        self.rest = Some(self.selection.range.clone());
+        self.fill(index);
+    }
+
+    fn select_sorted<E: Engine>(
+        &mut self,
+        reader: &Reader<'_, E>,
+        order: Order,
+        limit: Option<usize>,
+        order_unset: bool,
+    ) -> Result<(), Fatal> {
+        // etcd cuts before it sorts when the request names a target but no order and no filter.
+        let cut_first = order_unset && !self.selection.filters.any();
+        let take = match limit {
+            Some(limit) if cut_first => limit.saturating_add(1),
+            Some(_) | None => usize::MAX,
+        };
+        let mut rows: Vec<Row> =
+            self.selection.rows(reader.index, &self.selection.range).take(take).collect();
+        if order.target == SortTarget::Value {
+            let mut values = Vec::with_capacity(rows.len());
+            let wanted = rows.iter().map(|row| (&row.key, row.entry.modified));
+            reader.values(wanted, |record| {
+                values.push(record.value);
+                Ok(())
+            })?;
+            for (row, value) in rows.iter_mut().zip(values) {
+                row.value = Some(value);
+            }
+        }
+        order.sort(&mut rows);
+        let limit = limit.unwrap_or(usize::MAX);
+        self.more = rows.len() > limit;
+        rows.truncate(limit);
+        self.left = rows.len();
+        self.window = rows.into();
+        Ok(())
+    }
+
+    /// Keys in the range, whatever limit and filters say.
+    pub(crate) fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// Whether the limit cut something off.
+    pub(crate) fn more(&self) -> bool {
+        self.more
+    }
+
+    /// Records still to come.
+    pub(crate) fn remaining(&self) -> usize {
+        self.left
+    }
+
+    /// Bytes of all remaining records as `kvs` fields.
+    pub(crate) fn encoded_len(&self, index: &Index) -> u64 {
+        *self.bytes_left.get_or_init(|| {
+            let window: u64 = self.window.iter().map(|row| self.field_len(row)).sum();
+            let behind = self.left - self.window.len();
+            let rest: u64 = match &self.rest {
+                Some(rest) if behind > 0 => {
+                    self.selection.rows(index, rest).take(behind).map(|row| self.field_len(&row)).sum()
+                }
+                Some(_) | None => 0,
+            };
+            window + rest
+        })
+    }
+
+    /// The next records as encoded `kvs` fields; see `RangeAnswer::next_chunk`.
+    pub(crate) fn next_chunk<E: Engine>(
+        &mut self,
+        reader: &Reader<'_, E>,
+        budget: usize,
+    ) -> Result<Bytes, Fatal> {
+        let mut out = BytesMut::new();
+        while self.left > 0 && (out.is_empty() || out.len() < budget) {
+            self.fill(reader.index);
+            let mut bytes = 0;
+            let rows = self
+                .window
+                .iter()
+                .take_while(|row| {
+                    let fits = bytes == 0 || out.len() as u64 + bytes < budget as u64;
+                    bytes += self.field_len(row);
+                    fits
+                })
+                .count();
+            let rows: Vec<Row> = self.window.drain(..rows).collect();
+            let bytes: u64 = rows.iter().map(|row| self.field_len(row)).sum();
+            out.reserve(usize::try_from(bytes).expect("a chunk fits in memory"));
+            let (keys_only, with_lease) = (self.keys_only, self.with_lease);
+            read(reader, &rows, keys_only, |row, value| {
+                encode_field(row, &value, with_lease, &mut out);
+            })?;
+            self.hand_out(rows.len(), bytes);
+        }
+        Ok(out.freeze())
+    }
+
+    /// The next at most `limit` records, decoded.
+    pub(crate) fn next_records<E: Engine>(
+        &mut self,
+        reader: &Reader<'_, E>,
+        limit: usize,
+    ) -> Result<Vec<KeyValue>, Fatal> {
+        let mut records = Vec::with_capacity(self.left.min(limit));
+        while self.left > 0 && records.len() < limit {
+            self.fill(reader.index);
+            let take = self.window.len().min(limit - records.len());
+            let rows: Vec<Row> = self.window.drain(..take).collect();
+            let bytes: u64 = rows.iter().map(|row| self.field_len(row)).sum();
+            let (keys_only, with_lease) = (self.keys_only, self.with_lease);
+            read(reader, &rows, keys_only, |row, value| {
+                records.push(KeyValue {
+                    key: row.key.clone(),
+                    create_revision: row.entry.created.0,
+                    mod_revision: row.entry.modified.main.0,
+                    version: row.entry.version.0,
+                    value,
+                    lease: shown_lease(row, with_lease).0,
+                });
+            })?;
+            self.hand_out(rows.len(), bytes);
+        }
+        Ok(records)
+    }
+
+    /// Answers the whole request at once.
+    pub(crate) fn respond<E: Engine>(
+        reader: &Reader<'_, E>,
+        request: &RangeRequest,
+    ) -> Result<RangeResponse, ReadError> {
+        let mut plan = Self::new(reader, request)?;
+        Ok(RangeResponse {
+            header: Some(ResponseHeader { revision: reader.revision.0, ..Default::default() }),
+            kvs: plan.next_records(reader, usize::MAX)?,
+            more: plan.more,
+            count: plan.count.cast_signed(),
+        })
+    }
+
+    fn fill(&mut self, index: &Index) {
+        if !self.window.is_empty() || self.left == 0 {
+            return;
+        }
+        let rest = self.rest.take().expect("rows are left, so some are not in the window yet");
+        self.window =
+            self.selection.rows(index, &rest).take(self.left.min(WINDOW)).collect();
+        let last = &self.window.back().expect("the index is immutable").key;
+        self.rest = behind(&rest, last);
+    }
+
+    fn hand_out(&mut self, rows: usize, bytes: u64) {
+        self.left -= rows;
+        if let Some(left) = self.bytes_left.get_mut() {
+            *left -= bytes;
+        }
+    }
+
+    fn field_len(&self, row: &Row) -> u64 {
+        let value_len = if self.keys_only { 0 } else { row.entry.value_len as usize };
+        let len = record_len(row, value_len, self.with_lease);
+        (1 + encoded_len_varint(len as u64) + len) as u64
+    }
+}
+
+/// The part of `range` behind `key`.
+fn behind(range: &KeyRange, key: &Bytes) -> Option<KeyRange> {
+    let mut next = BytesMut::with_capacity(key.len() + 1);
+    next.extend_from_slice(key);
+    next.put_u8(0);
+    let start = next.freeze();
+    match range {
+        KeyRange::Single(_) => None,
+        KeyRange::HalfOpen { end, .. } => Some(KeyRange::HalfOpen { start, end: end.clone() }),
+        KeyRange::From(_) => Some(KeyRange::From(start)),
+    }
+}
+
+/// Gives each row with its value to `take`.
+fn read<E: Engine>(
+    reader: &Reader<'_, E>,
+    rows: &[Row],
+    keys_only: bool,
+    mut take: impl FnMut(&Row, Bytes),
+) -> Result<(), Fatal> {
+    if keys_only {
+        rows.iter().for_each(|row| take(row, Bytes::new()));
+        return Ok(());
+    }
+    if rows.iter().all(|row| row.value.is_some()) {
+        rows.iter().for_each(|row| take(row, row.value.clone().unwrap_or_default()));
+        return Ok(());
+    }
+    let mut expected = rows.iter();
+    reader.values(rows.iter().map(|row| (&row.key, row.entry.modified)), |record| {
+        let row = expected.next().expect("one value per row");
+        if record.value.len() != row.entry.value_len as usize {
+            return Err(corrupt(
+                Family::Versions,
+                &version::engine_key(&row.key, row.entry.modified),
+                &format!("a value of {} bytes, as the index says", row.entry.value_len),
+                &format!("{} bytes", record.value.len()),
+            ));
+        }
+        take(row, record.value);
+        Ok(())
+    })
+}
+
+fn shown_lease(row: &Row, with_lease: bool) -> LeaseId {
+    if with_lease { row.entry.lease } else { LeaseId::NONE }
+}
+
+fn record_len(row: &Row, value_len: usize, with_lease: bool) -> usize {
+    wire::record_len(row.key.len(), &row.entry, value_len, shown_lease(row, with_lease))
+}
+
+/// Encodes a record as field `kvs` (2) of a RangeResponse, without building a message first.
+fn encode_field(row: &Row, value: &[u8], with_lease: bool, out: &mut BytesMut) {
+    out.put_u8(2 << 3 | 2);
+    encode_varint(record_len(row, value.len(), with_lease) as u64, out);
+    wire::encode_head(&row.key, &row.entry, value.len(), out);
+    out.extend_from_slice(value);
+    wire::encode_tail(shown_lease(row, with_lease), out);
+}
