@@ -1,6 +1,7 @@
 //! What can go wrong, in two kinds that never mix: a client's answer, and a reason to stop.
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use crate::types::{LeaseId, Revision};
 
@@ -66,6 +67,22 @@ pub enum Fatal {
         /// What was there.
         found: String,
     },
+}
+
+impl Fatal {
+    /// An error of the operating system; `doing` says what was tried on `path`.
+    pub(crate) fn io(path: &Path, doing: &str, error: &io::Error) -> Self {
+        Self::Io {
+            path: path.to_owned(),
+            message: format!("{doing}: {error}"),
+            no_space: is_no_space(error),
+        }
+    }
+}
+
+/// Whether an error means that the device is full.
+pub(crate) fn is_no_space(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// Why a read from a view failed: either an answer or a reason to stop.

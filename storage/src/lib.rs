@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod alarm;
+mod atomic_file;
 pub mod command;
 pub mod engine;
 pub mod error;

@@ -3,11 +3,11 @@
 //! The engines drop a damaged tail of their journals without a word. What was reported as durable
 //! lets the log be purged, so its loss must be noticed when the engine is opened.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use super::io_fatal;
+use crate::atomic_file::AtomicFile;
 use crate::error::Fatal;
 use crate::types::LogIndex;
 
@@ -36,7 +36,7 @@ impl DurableMark {
                 found: format!("{} other bytes", bytes.len()),
             })?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => LogIndex(0),
-            Err(error) => return Err(io_fatal(&file, "reading the durable position", &error)),
+            Err(error) => return Err(Fatal::io(&file, "reading the durable position", &error)),
         };
         Ok(Self { directory: directory.to_owned(), position })
     }
@@ -58,22 +58,16 @@ impl DurableMark {
         if position <= self.position {
             return Ok(());
         }
-        write_synced(&self.directory, FILE, &encode(position)).map_err(|error| {
-            io_fatal(&self.directory.join(FILE), "writing the durable position", &error)
-        })?;
+        let path = self.directory.join(FILE);
+        AtomicFile::create(&path)
+            .and_then(|mut file| {
+                file.write_all(&encode(position))?;
+                file.commit()
+            })
+            .map_err(|error| Fatal::io(&path, "writing the durable position", &error))?;
         self.position = position;
         Ok(())
     }
-}
-
-/// Replaces a small file so that after a crash it is the old or the new one.
-fn write_synced(directory: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
-    let temporary = directory.join(format!("{name}.new"));
-    let mut file = File::create(&temporary)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&temporary, directory.join(name))?;
-    File::open(directory)?.sync_all()
 }
 
 fn encode(position: LogIndex) -> [u8; LEN] {

@@ -301,9 +301,7 @@ fn to_fatal(path: &Path, doing: &str, error: Error) -> Fatal {
     };
     let readable = || "a readable database".to_owned();
     match error {
-        Error::Io(error) | Error::Storage(LsmError::Io(error)) => {
-            super::io_fatal(path, doing, &error)
-        }
+        Error::Io(error) | Error::Storage(LsmError::Io(error)) => Fatal::io(path, doing, &error),
         Error::Storage(LsmError::ChecksumMismatch { got, expected }) => {
             corrupt(format!("checksum {expected:?}"), format!("{got:?}"))
         }

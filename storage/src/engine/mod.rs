@@ -4,9 +4,7 @@
 //! - [`fjall`]: the default on disk.
 //! - `sled`: the second, chosen with `--storage-engine=sled`.
 
-use std::io;
 use std::ops::Bound;
-use std::path::Path;
 
 use bytes::Bytes;
 
@@ -88,20 +86,6 @@ pub enum Order {
 
 /// The keys a scan covers.
 pub type Bounds = (Bound<Bytes>, Bound<Bytes>);
-
-/// Whether an error means that the device is full.
-pub(crate) fn is_no_space(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
-}
-
-/// An error of the operating system as a reason to stop.
-pub(crate) fn io_fatal(path: &Path, doing: &str, error: &io::Error) -> Fatal {
-    Fatal::Io {
-        path: path.to_owned(),
-        message: format!("{doing}: {error}"),
-        no_space: is_no_space(error),
-    }
-}
 
 /// Whether no key can be inside: the start is above the end, or they meet with one of them excluded.
 pub(crate) fn covers_nothing(bounds: &Bounds) -> bool {

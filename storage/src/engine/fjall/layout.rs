@@ -6,8 +6,8 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use crate::engine::{Family, io_fatal, is_no_space};
-use crate::error::Fatal;
+use crate::engine::Family;
+use crate::error::{Fatal, is_no_space};
 
 const VERSION_FILE: &str = "version";
 const KEYSPACES_DIR: &str = "keyspaces";
@@ -21,7 +21,7 @@ pub(super) fn create_once(
     path: &Path,
     create: impl FnOnce(&Path) -> Result<(), Fatal>,
 ) -> Result<(), Fatal> {
-    let io = |error: io::Error| io_fatal(path, "creating the engine's directory", &error);
+    let io = |error: io::Error| Fatal::io(path, "creating the engine's directory", &error);
     if path.try_exists().map_err(io)? && fs::read_dir(path).map_err(io)?.next().is_some() {
         return Ok(());
     }
@@ -45,7 +45,7 @@ pub(super) fn create_once(
 /// Refuses a directory that is not complete. Creates and removes nothing.
 pub(super) fn check(path: &Path) -> Result<(), Fatal> {
     let version = path.join(VERSION_FILE);
-    let io = |error: io::Error| io_fatal(path, "looking at the engine's directory", &error);
+    let io = |error: io::Error| Fatal::io(path, "looking at the engine's directory", &error);
     if !version.try_exists().map_err(io)? {
         return Err(missing(&version));
     }

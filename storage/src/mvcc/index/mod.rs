@@ -6,11 +6,35 @@
 //! tombstone stays until compaction removes it; `live` of a subtree is the number of its entries that
 //! are not tombstones; `max_modified` of a subtree is the largest `modified.main` in it, and never
 //! too small.
+//!
+//! - [`leaf`]: some 64 keys packed into one immutable run of bytes.
+//! - [`draft`]: a leaf under construction.
+//! - [`node`]: inner nodes, their separators and the summaries of subtrees.
+//! - [`edit`]: insertion and removal along one path.
+//! - [`cursor`]: reading in key order.
+//! - [`rank`]: counting without reading.
+//! - [`build`]: a tree from entries that are already sorted.
+//! - [`checkpoint`]: the entries in a file.
 
 use bytes::Bytes;
 
 use super::key_range::KeyRange;
 use crate::types::{LeaseId, Revision, RevisionKey, Version};
+use node::{Child, Node};
+
+mod build;
+pub mod checkpoint;
+mod cursor;
+mod draft;
+mod edit;
+mod leaf;
+mod node;
+mod rank;
+#[cfg(test)]
+mod tests;
+
+pub use build::Builder;
+pub use cursor::{Cursor, Entries};
 
 /// What is known of a key without touching the engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,10 +54,15 @@ pub struct IndexEntry {
 }
 
 /// The tree. `clone` is O(1) and shares everything; a clone never changes under its holder.
-#[derive(Clone, Debug, Default)]
+///
+/// Several changes between two clones copy the nodes of their paths only once. Dropping a clone frees
+/// what only it still held: little after a few changes, every node when it is the last that is left
+/// (some 10 ms per million keys). Who may hold the last one hands it to a thread that may wait; an
+/// `Index` is `Send`.
+#[derive(Clone, Default)]
 pub struct Index {
-    // representation: to be written
-    entries: imbl::OrdMap<Bytes, IndexEntry>,
+    /// `None` when empty: there are no empty nodes.
+    root: Option<Child>,
 }
 
 impl Index {
@@ -42,55 +71,87 @@ impl Index {
         Self::default()
     }
 
-    /// The entry of a key, tombstones included.
+    /// The entry of a key, tombstones included. O(log n).
     pub fn get(&self, key: &[u8]) -> Option<IndexEntry> {
-        self.entries.get(key).copied()
+        let mut node = &self.root.as_ref()?.node;
+        loop {
+            match node {
+                Node::Inner(inner) => node = &inner.child_for(key).node,
+                Node::Leaf(leaf) => return leaf.get(key),
+            }
+        }
     }
 
-    /// Sets the entry of a key.
+    /// Sets the entry of a key. O(log n).
     pub fn insert(&mut self, key: &Bytes, entry: IndexEntry) {
-        self.entries.insert(key.clone(), entry);
+        edit::insert(&mut self.root, key, &entry);
     }
 
-    /// Forgets a key: only compaction does, and only of a tombstone.
+    /// Forgets a key: only compaction does, and only of a tombstone. O(log n).
     pub fn remove(&mut self, key: &[u8]) {
-        self.entries.remove(key);
+        // Looked up first, so that removing nothing copies nothing.
+        if let Some(entry) = self.get(key) {
+            edit::remove(&mut self.root, key, &entry);
+        }
     }
 
     /// How many live keys a range has. O(log n).
     pub fn count(&self, range: &KeyRange) -> u64 {
-        self.range(range).filter(|(_, entry)| !entry.tombstone).count() as u64
+        rank::count(self, range)
+    }
+
+    /// The `n`-th live key of a range, counted from 0, in key order. O(log n).
+    pub fn nth_live(&self, range: &KeyRange, n: u64) -> Option<(Bytes, IndexEntry)> {
+        rank::nth_live(self, range, n)
     }
 
     /// All entries of a range in key order, tombstones included.
-    pub fn range<'a>(&'a self, range: &KeyRange) -> impl Iterator<Item = (Bytes, IndexEntry)> + 'a {
-        let range = range.clone();
-        self.entries
-            .range(range.start().clone()..)
-            .take_while({
-                let range = range.clone();
-                move |(key, _)| range.contains(key)
-            })
-            .map(|(key, entry)| (key.clone(), *entry))
+    pub fn range(&self, range: &KeyRange) -> Entries {
+        Entries::new(self.cursor(range))
     }
 
     /// The entries of a range whose newest change is above `since`, tombstones included, in key
     /// order. Skips whole subtrees that have not changed.
-    pub fn changed_since<'a>(
-        &'a self,
-        range: &KeyRange,
-        since: Revision,
-    ) -> impl Iterator<Item = (Bytes, IndexEntry)> + 'a {
-        self.range(range).filter(move |(_, entry)| entry.modified.main > since)
+    pub fn changed_since(&self, range: &KeyRange, since: Revision) -> Entries {
+        Entries::new(self.cursor_since(range, since))
+    }
+
+    /// Like [`range`](Self::range), lending the keys instead of allocating each.
+    pub fn cursor(&self, range: &KeyRange) -> Cursor {
+        Cursor::new(self.root.as_ref(), range, None)
+    }
+
+    /// Like [`changed_since`](Self::changed_since), lending the keys instead of allocating each.
+    pub fn cursor_since(&self, range: &KeyRange, since: Revision) -> Cursor {
+        Cursor::new(self.root.as_ref(), range, Some(since))
     }
 
     /// Entries, tombstones included.
     pub fn len(&self) -> usize {
-        self.entries.len()
+        self.root.as_ref().map_or(0, |root| root.summary.entries as usize)
+    }
+
+    /// Entries that are not tombstones.
+    pub fn live_len(&self) -> usize {
+        self.root.as_ref().map_or(0, |root| root.summary.live as usize)
+    }
+
+    /// The largest main revision any entry was modified at, or 0 in an empty index.
+    pub fn max_modified(&self) -> Revision {
+        self.root.as_ref().map_or(Revision(0), |root| root.summary.max_modified)
     }
 
     /// Whether no key was ever stored, or all were compacted away.
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.root.is_none()
+    }
+}
+
+impl std::fmt::Debug for Index {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Index")
+            .field("entries", &self.len())
+            .field("live", &self.live_len())
+            .finish_non_exhaustive()
     }
 }

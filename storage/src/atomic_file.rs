@@ -1,0 +1,45 @@
+//! A file that takes its place only when it is complete and on disk.
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+/// What is written goes beside the target; [`commit`](Self::commit) puts it in the target's place.
+/// After a crash the target is the old file or the new one. An abandoned one is overwritten by the
+/// next.
+#[derive(Debug)]
+pub(crate) struct AtomicFile {
+    target: PathBuf,
+    temporary: PathBuf,
+    file: BufWriter<File>,
+}
+
+impl AtomicFile {
+    /// Starts a replacement of `target`.
+    pub(crate) fn create(target: &Path) -> io::Result<Self> {
+        let mut name = target.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
+        name.push(".new");
+        let temporary = target.with_file_name(name);
+        let file = BufWriter::with_capacity(64 << 10, File::create(&temporary)?);
+        Ok(Self { target: target.to_owned(), temporary, file })
+    }
+
+    /// Syncs the file, puts it in place and syncs that.
+    pub(crate) fn commit(self) -> io::Result<()> {
+        let file = self.file.into_inner().map_err(io::IntoInnerError::into_error)?;
+        file.sync_all()?;
+        fs::rename(&self.temporary, &self.target)?;
+        let parent = self.target.parent().filter(|parent| !parent.as_os_str().is_empty());
+        File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
+    }
+}
+
+impl Write for AtomicFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
