@@ -9,6 +9,7 @@ pub mod platform;
 pub mod replica;
 pub mod types;
 
+pub use openraft::AsyncRuntime;
 pub use platform::Platform;
 pub use replica::{
     ApplyObserver, LeaderChange, OpenError, ProposeError, ReadIndexError, Replica, Settings, Status,

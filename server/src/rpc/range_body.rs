@@ -123,7 +123,7 @@ pub(super) fn tail<E: Engine>(answer: &RangeAnswer<E>) -> BytesMut {
 }
 
 /// The header field, encoded.
-pub(super) fn header_field(header: &ResponseHeader) -> BytesMut {
+pub(crate) fn header_field(header: &ResponseHeader) -> BytesMut {
     let len = header.encoded_len();
     let mut field = BytesMut::with_capacity(key_len(1) + encoded_len_varint(len as u64) + len);
     encode_key(1, WireType::LengthDelimited, &mut field);

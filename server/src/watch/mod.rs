@@ -1,45 +1,27 @@
-//! Watch: fan-out of applied events to streams, off the applying task.
+//! Watch: fan-out of applied events to client streams. It never runs inside apply and nothing in it
+//! waits for a client.
+//!
+//! - [`hub`]: all watchers of a node; takes what was applied, hands it to whom it concerns.
+//! - [`interest`], [`interval_tree`]: who is concerned by a key.
+//! - [`event_log`]: the newest events, for watchers a little behind.
+//! - [`shared_batch`]: a revision's events, encoded once for all who get them.
+//! - [`outbox`]: what a stream has yet to send, bounded.
+//! - [`catch_up`]: history for a watcher that is behind, until it meets the present.
+//! - [`stream`]: one client stream's requests. [`body`]: its answers.
+//!
+//! A watcher is *live* (in the hub's interest) or *catching up* (reading history). It becomes live
+//! under the hub's lock, at exactly the revision after the last it has read: no gap, no duplicate. It
+//! falls back when its stream's outbox is full.
 
-use std::marker::PhantomData;
-use std::sync::Arc;
+pub mod body;
+pub mod catch_up;
+pub mod event_log;
+pub mod hub;
+pub mod interest;
+pub mod interval_tree;
+pub mod outbox;
+pub mod shared_batch;
+pub mod stream;
 
-use bytes::Bytes;
-use http::Response;
-use http_body::Body;
-use vetch_raft::Platform;
-use vetch_storage::{Applied, ReadView};
-
-use crate::rpc::Api;
-use crate::rpc::body::AnswerBody;
-use crate::rpc::message::MessageReader;
-
-/// All watchers of a node.
-#[derive(Debug)]
-pub struct WatchHub<P: Platform> {
-    platform: PhantomData<P>,
-}
-
-impl<P: Platform> WatchHub<P> {
-    /// Publishes what was applied, in order. Called on the applying task; does not block.
-    pub fn on_applied(&self, view: &ReadView<P::Engine>, applied: &[Arc<Applied>]) {
-        let _ = (view, applied);
-        todo!()
-    }
-
-    /// The whole state was replaced: every watcher goes back to history from its next revision.
-    pub fn on_installed(&self, view: &ReadView<P::Engine>) {
-        let _ = view;
-        todo!()
-    }
-}
-
-/// Serves one Watch stream.
-pub fn serve<P, B>(api: Arc<Api<P>>, messages: MessageReader<B>) -> Response<AnswerBody>
-where
-    P: Platform,
-    B: Body<Data = Bytes> + Send + Unpin + 'static,
-    B::Error: std::fmt::Display,
-{
-    let _ = (api, messages);
-    todo!()
-}
+pub use hub::{Settings, WatchHub, WatchMetrics};
+pub use stream::serve;

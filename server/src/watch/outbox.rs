@@ -1,0 +1,233 @@
+//! What a stream has yet to send: bounded in bytes, filled without waiting, emptied by the body.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use smallvec::SmallVec;
+use tokio::sync::Notify;
+use tonic::Status;
+use vetch_storage::mvcc::key_range::KeyRange;
+use vetch_storage::{Engine, Event, EventKind, Revision};
+
+use super::shared_batch::SharedBatch;
+
+/// What a client asked for when it created a watcher.
+#[derive(Clone, Debug)]
+pub struct WatcherInfo {
+    /// The id on the stream.
+    pub watch_id: i64,
+    /// The keys.
+    pub range: KeyRange,
+    /// Drop puts.
+    pub no_put: bool,
+    /// Drop deletions.
+    pub no_delete: bool,
+    /// Add the previous record to each event.
+    pub prev_kv: bool,
+    /// Large responses may be split.
+    pub fragment: bool,
+    /// Tell the revision now and then while nothing happens.
+    pub progress_notify: bool,
+}
+
+impl WatcherInfo {
+    /// Whether the filters let an event through.
+    pub fn wants(&self, event: &Event) -> bool {
+        match event.kind {
+            EventKind::Put => !self.no_put,
+            EventKind::Delete => !self.no_delete,
+        }
+    }
+}
+
+/// Some events of one revision, by position.
+#[derive(Debug)]
+pub struct Selected<E: Engine> {
+    /// The revision's events.
+    pub batch: Arc<SharedBatch<E>>,
+    /// Which of them, ascending; never empty.
+    pub positions: SmallVec<[u32; 4]>,
+}
+
+/// One thing to send.
+#[derive(Debug)]
+pub enum Item<E: Engine> {
+    /// A framed response.
+    Control(Bytes),
+    /// A watcher ends: the history it was to get next is compacted.
+    Compacted {
+        /// Whose.
+        watch_id: i64,
+        /// The oldest revision that can still be watched from.
+        compacted: Revision,
+    },
+    /// A watcher's events of one or more whole revisions, ascending.
+    Events {
+        /// Whose.
+        watcher: Arc<WatcherInfo>,
+        /// The revision the header tells.
+        header_revision: Revision,
+        /// The events.
+        revisions: SmallVec<[Selected<E>; 1]>,
+    },
+}
+
+/// About what a cancellation takes on the wire.
+const CANCEL_BYTES: usize = 64;
+
+impl<E: Engine> Item<E> {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Control(frame) => frame.len(),
+            Self::Compacted { .. } => CANCEL_BYTES,
+            Self::Events { revisions, .. } => {
+                revisions.iter().map(|selected| selected.batch.bytes()).sum()
+            }
+        }
+    }
+}
+
+/// What the body gets.
+#[derive(Debug)]
+pub enum Next<E: Engine> {
+    /// Something to send.
+    Item(Item<E>),
+    /// The stream is over.
+    Ended(Status),
+}
+
+#[derive(Debug)]
+struct State<E: Engine> {
+    items: VecDeque<Item<E>>,
+    bytes: usize,
+    ended: Option<Status>,
+    is_closed: bool,
+    body: Option<Waker>,
+}
+
+/// The queue between the hub and one stream's body.
+#[derive(Debug)]
+pub struct Outbox<E: Engine> {
+    state: Mutex<State<E>>,
+    max_bytes: usize,
+    /// Room was made, or the stream is over.
+    drained: Notify,
+}
+
+impl<E: Engine> Outbox<E> {
+    /// An empty outbox. It takes an item as long as less than `max_bytes` wait.
+    pub fn new(max_bytes: usize) -> Self {
+        let state =
+            State { items: VecDeque::new(), bytes: 0, ended: None, is_closed: false, body: None };
+        Self { state: Mutex::new(state), max_bytes, drained: Notify::new() }
+    }
+
+    /// Whether events must wait.
+    pub fn is_full(&self) -> bool {
+        self.state.lock().bytes >= self.max_bytes
+    }
+
+    /// Adds an item, also to a full outbox: whoever adds events asks [`is_full`](Self::is_full)
+    /// first. An answer to a request is always taken; a client that lets answers pile up beyond
+    /// measure loses the stream.
+    pub fn push(&self, item: Item<E>) {
+        let mut state = self.state.lock();
+        if state.is_closed || state.ended.is_some() {
+            return;
+        }
+        state.bytes += item.bytes();
+        state.items.push_back(item);
+        if state.bytes > 8 * self.max_bytes {
+            let reason = "vetch: the client asks but does not read what is answered";
+            state.ended = Some(Status::resource_exhausted(reason));
+        }
+        wake(&mut state);
+    }
+
+    /// Ends the stream, behind what waits.
+    pub fn end(&self, status: Status) {
+        let mut state = self.state.lock();
+        state.ended.get_or_insert(status);
+        wake(&mut state);
+        drop(state);
+        self.drained.notify_waiters();
+    }
+
+    /// The client is gone: what waits is dropped, nothing is taken any more.
+    pub fn close(&self) {
+        let mut state = self.state.lock();
+        state.is_closed = true;
+        let items = std::mem::take(&mut state.items);
+        state.bytes = 0;
+        drop(state);
+        drop(items);
+        self.drained.notify_waiters();
+    }
+
+    /// Waits until events may be pushed; `false` when the stream is over.
+    pub async fn room(&self) -> bool {
+        loop {
+            let drained = self.drained.notified();
+            tokio::pin!(drained);
+            // Registered before looking, so that a change in between is not missed.
+            drained.as_mut().enable();
+            {
+                let state = self.state.lock();
+                if state.is_closed || state.ended.is_some() {
+                    return false;
+                }
+                if state.bytes < self.max_bytes {
+                    return true;
+                }
+            }
+            drained.await;
+        }
+    }
+
+    /// Waits until the stream is over.
+    pub async fn over(&self) {
+        loop {
+            let drained = self.drained.notified();
+            tokio::pin!(drained);
+            drained.as_mut().enable();
+            if self.is_over() {
+                return;
+            }
+            drained.await;
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        let state = self.state.lock();
+        state.is_closed || state.ended.is_some()
+    }
+
+    /// The next item for the body.
+    pub fn poll_next(&self, cx: &Context<'_>) -> Poll<Next<E>> {
+        let mut state = self.state.lock();
+        let Some(item) = state.items.pop_front() else {
+            if let Some(status) = &state.ended {
+                return Poll::Ready(Next::Ended(status.clone()));
+            }
+            state.body = Some(cx.waker().clone());
+            return Poll::Pending;
+        };
+        let was_full = state.bytes >= self.max_bytes;
+        state.bytes -= item.bytes();
+        let has_room = state.bytes < self.max_bytes;
+        drop(state);
+        if was_full && has_room {
+            self.drained.notify_waiters();
+        }
+        Poll::Ready(Next::Item(item))
+    }
+}
+
+fn wake<E: Engine>(state: &mut State<E>) {
+    if let Some(body) = state.body.take() {
+        body.wake();
+    }
+}
