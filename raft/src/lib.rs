@@ -5,6 +5,8 @@
 //! [`vetch_storage::StateMachine`] and answers out of it.
 #![forbid(unsafe_code)]
 
+pub mod disk;
+pub mod log;
 pub mod platform;
 pub mod replica;
 pub mod types;

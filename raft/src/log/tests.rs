@@ -1,0 +1,3 @@
+//! The log on real and simulated disks, whole and broken.
+
+mod suite;
