@@ -53,20 +53,20 @@ pub enum Response {
     None,
     /// Put.
     Put(PutResponse),
-    /// DeleteRange.
+    /// `DeleteRange`.
     DeleteRange(DeleteRangeResponse),
     /// Txn.
     Txn(TxnResponse),
     /// Compact: the boundary holds from now on; physical deletion follows in the background.
     Compaction,
-    /// LeaseGrant.
+    /// `LeaseGrant`.
     LeaseGrant {
         /// The new lease.
         id: LeaseId,
         /// Seconds, as stored.
         ttl: i64,
     },
-    /// LeaseRevoke.
+    /// `LeaseRevoke`.
     LeaseRevoke,
     /// Lease checkpoints taken; unknown leases among them were skipped.
     LeaseCheckpoint,

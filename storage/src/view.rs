@@ -11,8 +11,8 @@ use crate::engine::{Budget, Engine, Sizes};
 use crate::error::{Fatal, ReadError};
 use crate::event::EventBatch;
 use crate::lease::LeaseTable;
-use crate::member::Members;
 use crate::machine::shared::{Shared, ViewState};
+use crate::member::Members;
 use crate::mvcc::index::Index;
 use crate::mvcc::key_range::KeyRange;
 use crate::mvcc::range::RangePlan;
@@ -67,7 +67,7 @@ pub struct EventPage {
     pub next: Revision,
 }
 
-/// HashKV's answer.
+/// `HashKV`'s answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HashKv {
     /// CRC-32C as etcd computes it.
@@ -160,7 +160,7 @@ impl<E: Engine> ReadView<E> {
         history::events(&self.reader(), range, from, budget_bytes, max_revisions)
     }
 
-    /// HashKV at a revision; 0 is the current one. One of the last ten compacted revisions gets the
+    /// `HashKV` at a revision; 0 is the current one. One of the last ten compacted revisions gets the
     /// hash its compaction took, even when a later one has compacted it.
     pub fn hash_kv(&self, revision: Revision) -> Result<HashKv, ReadError> {
         hash::hash_kv(&self.reader(), revision)
@@ -241,7 +241,7 @@ impl<E: Engine> RangeAnswer<E> {
         self.plan.remaining()
     }
 
-    /// Bytes that all remaining records take as `kvs` fields of a RangeResponse, tags and lengths
+    /// Bytes that all remaining records take as `kvs` fields of a `RangeResponse`, tags and lengths
     /// included. For a list of more than some hundred records the first call walks the index.
     pub fn encoded_len(&self) -> u64 {
         self.plan.encoded_len(self.view.index())

@@ -185,8 +185,7 @@ impl<E: Engine> StateMachine<E> {
             return Outcome::refused(ApplyError::LeaseNotFound(id));
         }
         let events = self.revoke(id);
-        Outcome::with_events(Response::LeaseRevoke, events)
-            .with_lease(LeaseChange::Revoked { id })
+        Outcome::with_events(Response::LeaseRevoke, events).with_lease(LeaseChange::Revoked { id })
     }
 
     /// Removes a lease and, in one revision and in ascending order, its keys.
@@ -291,10 +290,10 @@ impl<E: Engine> StateMachine<E> {
         let record = Membership { term: id.term.0, index: id.index.0, encoded: encoded.clone() };
         self.batch.put_state(StateKey::Membership, &record);
         self.state.membership = Some((id, encoded));
-        if let Some(member) = member {
-            if self.state.members.set(member.clone()) {
-                self.batch.put_state(StateKey::Member(NodeId(member.id)), &member);
-            }
+        if let Some(member) = member
+            && self.state.members.set(member.clone())
+        {
+            self.batch.put_state(StateKey::Member(NodeId(member.id)), &member);
         }
         if let Some(removed) = removed {
             self.state.members.remove(removed);

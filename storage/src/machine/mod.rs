@@ -19,8 +19,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-pub use self::checkpoint::{Checkpoint, Checkpointer};
 use self::batch::OpenBatch;
+pub use self::checkpoint::{Checkpoint, Checkpointer};
 use self::shared::{Pin, Shared};
 use self::state::State;
 use crate::command::{Applied, Entry};

@@ -32,7 +32,7 @@ pub(crate) struct ViewState {
     /// Sum of the footprints of all versions ever written.
     pub(crate) written: u64,
     /// Keeps alive what the view may read; see [`Shared::oldest_pin`].
-    _pin: Arc<Pin>,
+    pub(crate) pin: Arc<Pin>,
 }
 
 /// Shared by all views with the same compacted revision: while it lives, no version they can read is
@@ -67,7 +67,7 @@ pub(crate) fn publish(state: &State, pin: &Arc<Pin>) -> ViewState {
         cluster_version: state.cluster_version.clone(),
         digest: state.digest,
         written: keyspace.written,
-        _pin: Arc::clone(pin),
+        pin: Arc::clone(pin),
     }
 }
 
@@ -94,7 +94,7 @@ impl<E: Engine> Shared<E> {
         reclaim: ReclaimState,
         checkpoint_dir: Option<PathBuf>,
     ) -> Self {
-        let pins = Mutex::new(vec![Arc::downgrade(&view._pin)]);
+        let pins = Mutex::new(vec![Arc::downgrade(&view.pin)]);
         Self {
             engine,
             checkpoint_dir,

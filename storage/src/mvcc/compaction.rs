@@ -299,10 +299,8 @@ impl Garbage {
 
     fn remove(&mut self, key: &Bytes, at: RevisionKey, value_len: u32) {
         self.bytes += super::footprint(key.len(), value_len as usize);
-        self.changes.push(Change::Delete {
-            family: Family::Versions,
-            key: version::engine_key(key, at),
-        });
+        self.changes
+            .push(Change::Delete { family: Family::Versions, key: version::engine_key(key, at) });
         self.changes
             .push(Change::Delete { family: Family::Revisions, key: change::engine_key(at) });
     }

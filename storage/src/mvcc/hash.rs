@@ -1,11 +1,11 @@
-//! HashKV: etcd's hash over all stored records, equal on all members and equal to etcd's.
+//! `HashKV`: etcd's hash over all stored records, equal on all members and equal to etcd's.
 //!
 //! CRC-32C over `key`, then for each record in the order of history its key and value as etcd stores
 //! them: main (8 bytes, big-endian), `_`, sub (8 bytes), `t` for a tombstone; then the canonical
 //! `mvccpb.KeyValue`.
 //!
 //! CRCs of concatenations can be computed from the parts' CRCs and lengths, and every change record
-//! holds its own: a compaction's hash reads no value. HashKV on request does read all values, because
+//! holds its own: a compaction's hash reads no value. `HashKV` on request does read all values, because
 //! whoever asks wants to know what the disk says.
 
 use super::index::IndexEntry;
@@ -76,8 +76,8 @@ impl Hasher {
         compacted: Revision,
         for_compaction: bool,
     ) -> Result<Self, Fatal> {
-        let any_kept = any_lives(reader, revision)?
-            || (for_compaction && any_deleted_at(reader, revision)?);
+        let any_kept =
+            any_lives(reader, revision)? || (for_compaction && any_deleted_at(reader, revision)?);
         Ok(Self { crc: crc32c::crc32c(b"key"), revision, compacted, any_kept })
     }
 
@@ -174,7 +174,7 @@ fn any_deleted_at<E: Engine>(reader: &Reader<'_, E>, at: Revision) -> Result<boo
     Ok(false)
 }
 
-/// Answers HashKV; see `ReadView::hash_kv`.
+/// Answers `HashKV`; see `ReadView::hash_kv`.
 pub(crate) fn hash_kv<E: Engine>(
     reader: &Reader<'_, E>,
     asked: Revision,

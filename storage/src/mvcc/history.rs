@@ -46,11 +46,11 @@ pub(crate) fn events<E: Engine>(
             seen = Some(main);
             revisions += 1;
         }
-        if range.contains(&change.key) {
-            if let Some(event) = event(reader, change)? {
-                bytes += event.kv.key.len() + event.kv.value.len();
-                open.events.push(event);
-            }
+        if range.contains(&change.key)
+            && let Some(event) = event(reader, change)?
+        {
+            bytes += event.kv.key.len() + event.kv.value.len();
+            open.events.push(event);
         }
     }
     open.close_into(&mut page.batches);
@@ -73,18 +73,11 @@ impl OpenBatch {
 
 /// The event of a change; `None` if its version is gone, which only a compaction to its own revision
 /// can have done (the transaction that made it wrote the key again).
-fn event<E: Engine>(
-    reader: &Reader<'_, E>,
-    change: ChangeRecord,
-) -> Result<Option<Event>, Fatal> {
+fn event<E: Engine>(reader: &Reader<'_, E>, change: ChangeRecord) -> Result<Option<Event>, Fatal> {
     let modified = change.entry.modified;
     let previous = change.previous.map(|previous| previous.at);
     if change.entry.tombstone {
-        let kv = KeyValue {
-            key: change.key,
-            mod_revision: modified.main.0,
-            ..KeyValue::default()
-        };
+        let kv = KeyValue { key: change.key, mod_revision: modified.main.0, ..KeyValue::default() };
         return Ok(Some(Event { kind: EventKind::Delete, kv, previous }));
     }
     match reader.try_version(&change.key, modified)? {
@@ -103,9 +96,9 @@ fn event<E: Engine>(
 }
 
 /// See `ReadView::versions`.
-pub(crate) fn versions<'a, E: Engine>(
-    reader: Reader<'a, E>,
-) -> impl Iterator<Item = Result<StoredVersion, Fatal>> + Send + 'a {
+pub(crate) fn versions<E: Engine>(
+    reader: Reader<'_, E>,
+) -> impl Iterator<Item = Result<StoredVersion, Fatal>> + Send {
     let bounds = change::bounds(RevisionKey::default(), reader.revision);
     let scan = reader.engine.scan(Family::Revisions, bounds, Order::Ascending);
     scan.filter_map(move |item| {

@@ -4,7 +4,7 @@ use std::ops::Bound;
 
 use bytes::Bytes;
 
-/// The keys named by `key` and `range_end`, as in Range, DeleteRange, Compare and Watch.
+/// The keys named by `key` and `range_end`, as in Range, `DeleteRange`, Compare and Watch.
 ///
 /// `range_end` empty: the one key. A single zero byte: everything from `key` on. Otherwise the keys
 /// from `key` up to but without `range_end`; none if that is not above `key`.

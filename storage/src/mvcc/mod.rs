@@ -8,7 +8,7 @@
 //! - `wire`: the canonical encoding of a record.
 //! - `write`: one revision in the making.
 //! - `history`: events of past revisions.
-//! - `hash`: HashKV.
+//! - `hash`: `HashKV`.
 //! - `compaction`: deletion of what no reader can ask for any more.
 
 pub(crate) mod compaction;

@@ -16,7 +16,7 @@ use vetch_proto::mvccpb::KeyValue;
 
 use super::index::{Index, IndexEntry};
 use super::key_range::KeyRange;
-use super::reader::{Reader, Undo};
+use super::reader::{Reader, Then, Undo};
 use super::wire;
 use crate::engine::{Engine, Family};
 use crate::error::{Fatal, ReadError};
@@ -56,7 +56,9 @@ impl Filters {
     }
 
     fn any(self) -> bool {
-        [self.min_mod, self.max_mod, self.min_create, self.max_create].iter().any(|bound| *bound != 0)
+        [self.min_mod, self.max_mod, self.min_create, self.max_create]
+            .iter()
+            .any(|bound| *bound != 0)
     }
 
     fn pass(self, entry: &IndexEntry) -> bool {
@@ -79,24 +81,50 @@ struct Selection {
 }
 
 impl Selection {
-    /// Rows of `range` (a rest of `self.range`) in key order.
+    /// Rows of `range` (a rest of `self.range`) in key order. What changed keys among them were has
+    /// been read, see [`resolve`](Self::resolve).
     fn rows<'a>(&'a self, index: &'a Index, range: &KeyRange) -> impl Iterator<Item = Row> + 'a {
         index.range(range).filter_map(|(key, now)| {
-            let entry = if now.modified.main <= self.at {
-                Some(now).filter(|entry| !entry.tombstone)
-            } else {
-                let found = self.undo.binary_search_by(|undo| undo.key.cmp(&key)).ok()?;
-                self.undo[found].then
+            let entry = match self.then(&key, now) {
+                Then::Absent => return None,
+                Then::Was(entry) => entry,
+                Then::Existed => unreachable!("read before the rows are"),
             };
-            let entry = entry.filter(|entry| self.filters.pass(entry))?;
-            Some(Row { key, entry, value: None })
+            self.filters.pass(&entry).then_some(Row { key, entry, value: None })
         })
+    }
+
+    fn then(&self, key: &Bytes, now: IndexEntry) -> Then {
+        if now.modified.main > self.at {
+            let found = self.undo.binary_search_by(|undo| undo.key.cmp(key));
+            return self.undo[found.expect("every changed key is in the list")].then;
+        }
+        if now.tombstone { Then::Absent } else { Then::Was(now) }
+    }
+
+    /// Reads what changed keys were, as far as the first `rows` rows need it.
+    fn resolve<E: Engine>(&mut self, reader: &Reader<'_, E>, rows: usize) -> Result<(), Fatal> {
+        if self.undo.is_empty() {
+            return Ok(());
+        }
+        let mut needed = self.undo.len();
+        if rows != usize::MAX {
+            let mut keys = reader
+                .index
+                .range(&self.range)
+                .filter(|(key, now)| self.then(key, *now).existed())
+                .map(|(key, _)| key);
+            if let Some(last) = keys.nth(rows.saturating_sub(1)) {
+                needed = self.undo.partition_point(|undo| undo.key <= last);
+            }
+        }
+        reader.read_undo(&mut self.undo[..needed], self.at)
     }
 
     /// Keys in the range at the revision, filters aside.
     fn count(&self, index: &Index) -> u64 {
-        let lived = self.undo.iter().filter(|undo| undo.then.is_some()).count() as u64;
-        let live = self.undo.iter().filter(|undo| undo.lives_now).count() as u64;
+        let lived = self.undo.iter().filter(|undo| undo.then.existed()).count() as u64;
+        let live = self.undo.iter().filter(|undo| !undo.now.tombstone).count() as u64;
         index.count(&self.range) + lived - live
     }
 }
@@ -126,9 +154,8 @@ impl Order {
             SortTarget::Mod => a.entry.modified.main.cmp(&b.entry.modified.main),
             SortTarget::Value => a.value.cmp(&b.value),
         };
-        let by = |a: &Row, b: &Row| -> Ordering {
-            if self.descending { by(b, a) } else { by(a, b) }
-        };
+        let by =
+            |a: &Row, b: &Row| -> Ordering { if self.descending { by(b, a) } else { by(a, b) } };
         rows.sort_by(by);
     }
 }
@@ -168,8 +195,7 @@ impl RangePlan {
             bytes_left: OnceLock::new(),
             more: false,
             keys_only: request.keys_only,
-            with_lease: !request.keys_only
-                || request.sort_target == i32::from(SortTarget::Value),
+            with_lease: !request.keys_only || request.sort_target == i32::from(SortTarget::Value),
             selection,
         };
         if request.count_only {
@@ -178,26 +204,31 @@ impl RangePlan {
         let limit = usize::try_from(request.limit).ok().filter(|limit| *limit > 0);
         match Order::of(request) {
             Some(order) => plan.select_sorted(reader, order, limit, request.sort_order == 0)?,
-            None => plan.select_in_key_order(reader.index, limit),
+            None => plan.select_in_key_order(reader, limit)?,
         }
         Ok(plan)
     }
 
-    fn select_in_key_order(&mut self, index: &Index, limit: Option<usize>) {
+    fn select_in_key_order<E: Engine>(
+        &mut self,
+        reader: &Reader<'_, E>,
+        limit: Option<usize>,
+    ) -> Result<(), Fatal> {
         let limit = limit.unwrap_or(usize::MAX);
         let matching = if self.selection.filters.any() {
+            self.selection.resolve(reader, usize::MAX)?;
             // One more than the limit tells `more`.
-            self.selection
-                .rows(index, &self.selection.range)
-                .take(limit.saturating_add(1))
-                .count()
+            let rows = self.selection.rows(reader.index, &self.selection.range);
+            rows.take(limit.saturating_add(1)).count()
         } else {
+            self.selection.resolve(reader, limit)?;
             usize::try_from(self.count).expect("keys are counted in memory")
         };
         self.left = matching.min(limit);
         self.more = matching > limit;
         self.rest = Some(self.selection.range.clone());
-        self.fill(index);
+        self.fill(reader.index);
+        Ok(())
     }
 
     fn select_sorted<E: Engine>(
@@ -213,18 +244,11 @@ impl RangePlan {
             Some(limit) if cut_first => limit.saturating_add(1),
             Some(_) | None => usize::MAX,
         };
+        self.selection.resolve(reader, take)?;
         let mut rows: Vec<Row> =
             self.selection.rows(reader.index, &self.selection.range).take(take).collect();
         if order.target == SortTarget::Value {
-            let mut values = Vec::with_capacity(rows.len());
-            let wanted = rows.iter().map(|row| (&row.key, row.entry.modified));
-            reader.values(wanted, |record| {
-                values.push(record.value);
-                Ok(())
-            })?;
-            for (row, value) in rows.iter_mut().zip(values) {
-                row.value = Some(value);
-            }
+            read_values(reader, &mut rows)?;
         }
         order.sort(&mut rows);
         let limit = limit.unwrap_or(usize::MAX);
@@ -256,9 +280,12 @@ impl RangePlan {
             let window: u64 = self.window.iter().map(|row| self.field_len(row)).sum();
             let behind = self.left - self.window.len();
             let rest: u64 = match &self.rest {
-                Some(rest) if behind > 0 => {
-                    self.selection.rows(index, rest).take(behind).map(|row| self.field_len(&row)).sum()
-                }
+                Some(rest) if behind > 0 => self
+                    .selection
+                    .rows(index, rest)
+                    .take(behind)
+                    .map(|row| self.field_len(&row))
+                    .sum(),
                 Some(_) | None => 0,
             };
             window + rest
@@ -343,8 +370,7 @@ impl RangePlan {
             return;
         }
         let rest = self.rest.take().expect("rows are left, so some are not in the window yet");
-        self.window =
-            self.selection.rows(index, &rest).take(self.left.min(WINDOW)).collect();
+        self.window = self.selection.rows(index, &rest).take(self.left.min(WINDOW)).collect();
         let last = &self.window.back().expect("the index is immutable").key;
         self.rest = behind(&rest, last);
     }
@@ -361,6 +387,20 @@ impl RangePlan {
         let len = record_len(row, value_len, self.with_lease);
         (1 + encoded_len_varint(len as u64) + len) as u64
     }
+}
+
+/// Reads the values of rows that are to be sorted by them.
+fn read_values<E: Engine>(reader: &Reader<'_, E>, rows: &mut [Row]) -> Result<(), Fatal> {
+    let mut values = Vec::with_capacity(rows.len());
+    let wanted = rows.iter().map(|row| (&row.key, row.entry.modified));
+    reader.values(wanted, |record| {
+        values.push(record.value);
+        Ok(())
+    })?;
+    for (row, value) in rows.iter_mut().zip(values) {
+        row.value = Some(value);
+    }
+    Ok(())
 }
 
 /// The part of `range` behind `key`.
@@ -384,11 +424,15 @@ fn read<E: Engine>(
     mut take: impl FnMut(&Row, Bytes),
 ) -> Result<(), Fatal> {
     if keys_only {
-        rows.iter().for_each(|row| take(row, Bytes::new()));
+        for row in rows {
+            take(row, Bytes::new());
+        }
         return Ok(());
     }
-    if rows.iter().all(|row| row.value.is_some()) {
-        rows.iter().for_each(|row| take(row, row.value.clone().unwrap_or_default()));
+    if let Some(values) = rows.iter().map(|row| row.value.clone()).collect::<Option<Vec<_>>>() {
+        for (row, value) in rows.iter().zip(values) {
+            take(row, value);
+        }
         return Ok(());
     }
     let mut expected = rows.iter();
@@ -415,7 +459,7 @@ fn record_len(row: &Row, value_len: usize, with_lease: bool) -> usize {
     wire::record_len(row.key.len(), &row.entry, value_len, shown_lease(row, with_lease))
 }
 
-/// Encodes a record as field `kvs` (2) of a RangeResponse, without building a message first.
+/// Encodes a record as field `kvs` (2) of a `RangeResponse`, without building a message first.
 fn encode_field(row: &Row, value: &[u8], with_lease: bool, out: &mut BytesMut) {
     out.put_u8(2 << 3 | 2);
     encode_varint(record_len(row, value.len(), with_lease) as u64, out);

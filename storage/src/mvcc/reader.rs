@@ -94,7 +94,8 @@ impl<E: Engine> Reader<'_, E> {
         if self.pending.first().is_none_or(|first| at < first.record.modified) {
             return None;
         }
-        let found = self.pending.binary_search_by_key(&at, |pending| pending.record.modified).ok()?;
+        let found =
+            self.pending.binary_search_by_key(&at, |pending| pending.record.modified).ok()?;
         Some(&self.pending[found].record)
     }
 
@@ -145,22 +146,38 @@ impl<E: Engine> Reader<'_, E> {
         }))
     }
 
-    /// The keys of `range` that have changed since `at`, each with what it was then, in key order.
-    pub(crate) fn undo_since(
-        &self,
-        range: &KeyRange,
-        at: Revision,
-    ) -> Result<Vec<Undo>, Fatal> {
+    /// The keys of `range` that have changed since `at`, in key order, each with whether it existed
+    /// then. A key of the same life as now needs no look into the engine for that.
+    pub(crate) fn undo_since(&self, range: &KeyRange, at: Revision) -> Result<Vec<Undo>, Fatal> {
         if at >= self.revision {
             return Ok(Vec::new());
         }
         self.index
             .changed_since(range, at)
             .map(|(key, now)| {
-                let then = self.entry_at(&key, now, at)?;
-                Ok(Undo { key, lives_now: !now.tombstone, then })
+                let then = if !now.tombstone && now.created <= at {
+                    Then::Existed
+                } else {
+                    self.entry_at(&key, now, at)?.map_or(Then::Absent, Then::Was)
+                };
+                Ok(Undo { key, now, then })
             })
             .collect()
+    }
+
+    /// Reads what each of these keys was at `at`.
+    pub(crate) fn read_undo(&self, undo: &mut [Undo], at: Revision) -> Result<(), Fatal> {
+        for undo in undo {
+            if let Then::Existed = undo.then {
+                let was = self.entry_at(&undo.key, undo.now, at)?.ok_or_else(|| {
+                    let place = RevisionKey { main: at, sub: 0 };
+                    let engine_key = version::engine_key(&undo.key, place);
+                    corrupt(Family::Versions, &engine_key, "a version at or before it", "none")
+                })?;
+                undo.then = Then::Was(was);
+            }
+        }
+        Ok(())
     }
 
     /// Gives the value of each of `wanted` (keys with the revisions of stored versions) to `take`.
@@ -209,7 +226,12 @@ impl<E: Engine> Reader<'_, E> {
             match found {
                 Some(value) => take(VersionRecord::decode(&engine_key, &value)?.0)?,
                 None => {
-                    return Err(corrupt(Family::Versions, &engine_key, "a version record", "nothing"));
+                    return Err(corrupt(
+                        Family::Versions,
+                        &engine_key,
+                        "a version record",
+                        "nothing",
+                    ));
                 }
             }
         }
@@ -221,8 +243,28 @@ impl<E: Engine> Reader<'_, E> {
 #[derive(Clone, Debug)]
 pub(crate) struct Undo {
     pub(crate) key: Bytes,
-    pub(crate) lives_now: bool,
-    pub(crate) then: Option<IndexEntry>,
+    pub(crate) now: IndexEntry,
+    pub(crate) then: Then,
+}
+
+/// See [`Undo`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Then {
+    /// It did not exist.
+    Absent,
+    /// It existed; its record has not been read.
+    Existed,
+    /// It was this.
+    Was(IndexEntry),
+}
+
+impl Then {
+    pub(crate) fn existed(self) -> bool {
+        match self {
+            Self::Absent => false,
+            Self::Existed | Self::Was(_) => true,
+        }
+    }
 }
 
 /// Advances a scan by at most `steps` pairs to `key`; `None` if it did not come up.

@@ -10,8 +10,8 @@ use bytes::Bytes;
 use vetch_proto::etcdserverpb::compare::{CompareResult, CompareTarget, TargetUnion};
 use vetch_proto::etcdserverpb::request_op::Request;
 use vetch_proto::etcdserverpb::{
-    Compare, PutRequest, RangeRequest, RequestOp, TxnRequest, TxnResponse, response_op,
-    ResponseHeader, ResponseOp,
+    Compare, PutRequest, RangeRequest, RequestOp, ResponseHeader, ResponseOp, TxnRequest,
+    TxnResponse, response_op,
 };
 
 use super::index::IndexEntry;
@@ -91,7 +91,11 @@ impl<'a> Changed<'a> {
         })
     }
 
-    fn add_puts(&mut self, puts: &BTreeSet<&'a Bytes>, may_meet: &BTreeSet<&'a Bytes>) -> Result<(), TxnFault> {
+    fn add_puts(
+        &mut self,
+        puts: &BTreeSet<&'a Bytes>,
+        may_meet: &BTreeSet<&'a Bytes>,
+    ) -> Result<(), TxnFault> {
         for key in puts {
             if (self.puts.contains(key) && !may_meet.contains(key)) || self.deletes(key) {
                 return Err(TxnFault::DuplicateKey);

@@ -8,7 +8,12 @@ use super::index::IndexEntry;
 use crate::types::LeaseId;
 
 /// Length of the encoded record. A tombstone has its key only.
-pub(crate) fn record_len(key_len: usize, entry: &IndexEntry, value_len: usize, lease: LeaseId) -> usize {
+pub(crate) fn record_len(
+    key_len: usize,
+    entry: &IndexEntry,
+    value_len: usize,
+    lease: LeaseId,
+) -> usize {
     let key_field = delimited_len(key_len);
     if entry.tombstone {
         return key_field;

@@ -63,11 +63,7 @@ pub(crate) struct Writer<'a, E: Engine> {
 }
 
 impl<'a, E: Engine> Writer<'a, E> {
-    pub(crate) fn new(
-        engine: &'a E,
-        keyspace: &'a mut Keyspace,
-        batch: &'a mut OpenBatch,
-    ) -> Self {
+    pub(crate) fn new(engine: &'a E, keyspace: &'a mut Keyspace, batch: &'a mut OpenBatch) -> Self {
         Self { engine, keyspace, batch, events: Vec::new() }
     }
 
@@ -77,9 +73,9 @@ impl<'a, E: Engine> Writer<'a, E> {
     }
 
     /// What an operation's answer says: the current revision until something has changed.
-    fn header(&self) -> Option<ResponseHeader> {
+    fn header(&self) -> ResponseHeader {
         let revision = if self.events.is_empty() { self.keyspace.revision } else { self.main() };
-        Some(ResponseHeader { revision: revision.0, ..Default::default() })
+        ResponseHeader { revision: revision.0, ..Default::default() }
     }
 
     fn reader(&self) -> Reader<'_, E> {
@@ -122,7 +118,7 @@ impl<'a, E: Engine> Writer<'a, E> {
         let prev_kv = previous
             .filter(|_| request.prev_kv)
             .map(|record| record.into_key_value(request.key.clone()));
-        Ok(PutResponse { header: self.header(), prev_kv })
+        Ok(PutResponse { header: Some(self.header()), prev_kv })
     }
 
     fn put_record(&mut self, key: &Bytes, value: Bytes, lease: LeaseId, live: Option<IndexEntry>) {
@@ -170,7 +166,7 @@ impl<'a, E: Engine> Writer<'a, E> {
             self.delete(key, *entry);
         }
         Ok(DeleteRangeResponse {
-            header: self.header(),
+            header: Some(self.header()),
             deleted: i64::try_from(doomed.len()).expect("keys are counted in memory"),
             prev_kvs,
         })
@@ -210,11 +206,8 @@ impl<'a, E: Engine> Writer<'a, E> {
             lease: LeaseId::NONE,
             value: Bytes::new(),
         };
-        let kv = KeyValue {
-            key: key.clone(),
-            mod_revision: modified.main.0,
-            ..KeyValue::default()
-        };
+        let kv =
+            KeyValue { key: key.clone(), mod_revision: modified.main.0, ..KeyValue::default() };
         self.store(key, entry, record, Some(live), EventKind::Delete, kv);
     }
 
@@ -264,12 +257,13 @@ impl<'a, E: Engine> Writer<'a, E> {
         for op in branch(request, succeeded) {
             let response = match &op.request {
                 Some(Request::RequestRange(range)) => {
-                    let answer = RangePlan::respond(&self.reader(), range).map_err(|error| match error {
-                        ReadError::Fatal(fatal) => fatal,
-                        ReadError::Refused(refusal) => {
-                            unreachable!("checked before the first operation: {refusal}")
-                        }
-                    })?;
+                    let answer =
+                        RangePlan::respond(&self.reader(), range).map_err(|error| match error {
+                            ReadError::Fatal(fatal) => fatal,
+                            ReadError::Refused(refusal) => {
+                                unreachable!("checked before the first operation: {refusal}")
+                            }
+                        })?;
                     Some(response_op::Response::ResponseRange(answer))
                 }
                 Some(Request::RequestPut(put)) => {

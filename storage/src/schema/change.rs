@@ -4,7 +4,7 @@
 //!
 //! Value: flags (1: tombstone, 2: lease, 4: previous); unless a tombstone: varint main − created, varint
 //! version, lease (8 bytes, if flagged), varint value length; if flagged: varint main − previous main,
-//! varint previous sub, varint previous value length; CRC-32C of the change as HashKV sees it (4 bytes); the
+//! varint previous sub, varint previous value length; CRC-32C of the change as `HashKV` sees it (4 bytes); the
 //! user key; CRC-32.
 //!
 //! Holding all index facts, a scan of this family rebuilds the index without reading a value; holding
@@ -39,7 +39,7 @@ pub(crate) struct ChangeRecord {
     pub(crate) entry: IndexEntry,
     /// `None` when the key did not exist before.
     pub(crate) previous: Option<Previous>,
-    /// What the change adds to HashKV, see [`crate::mvcc::hash`]: lets a compaction take its hash
+    /// What the change adds to `HashKV`, see [`crate::mvcc::hash`]: lets a compaction take its hash
     /// without reading a value.
     pub(crate) hash: u32,
 }
@@ -79,8 +79,9 @@ impl ChangeRecord {
     /// Reads a stored pair back.
     pub(crate) fn decode(key: &[u8], value: &Bytes) -> Result<Self, Fatal> {
         let body = checksum::unseal(Family::Revisions, key, value)?;
-        Self::parse(key, body)
-            .ok_or_else(|| checksum::corrupt(Family::Revisions, key, "a change record", "other bytes"))
+        Self::parse(key, body).ok_or_else(|| {
+            checksum::corrupt(Family::Revisions, key, "a change record", "other bytes")
+        })
     }
 
     fn parse(key: &[u8], mut body: Bytes) -> Option<Self> {
@@ -178,7 +179,8 @@ mod tests {
             (put, Some(Previous { at: at(900, 1), value_len: 5 })),
             (deletion, Some(Previous { at: at(3, 77), value_len: 0 })),
         ] {
-            let change = ChangeRecord { key: Bytes::from_static(b"\0key"), entry, previous, hash: 77 };
+            let change =
+                ChangeRecord { key: Bytes::from_static(b"\0key"), entry, previous, hash: 77 };
             let (key, value, _) = change.encode();
             assert_eq!(ChangeRecord::decode(&key, &value).unwrap(), change);
         }

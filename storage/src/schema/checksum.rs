@@ -18,7 +18,12 @@ pub(crate) fn seal(key: &[u8], mut body: Vec<u8>) -> (Bytes, u32) {
 /// Checks and cuts off the checksum.
 pub(crate) fn unseal(family: Family, key: &[u8], value: &Bytes) -> Result<Bytes, Fatal> {
     let Some((body, stored)) = value.split_last_chunk::<LEN>() else {
-        return Err(corrupt(family, key, "a checksum of 4 bytes", &format!("{} bytes", value.len())));
+        return Err(corrupt(
+            family,
+            key,
+            "a checksum of 4 bytes",
+            &format!("{} bytes", value.len()),
+        ));
     };
     let (expected, found) = (u32::from_be_bytes(*stored), crc(key, body));
     if expected != found {

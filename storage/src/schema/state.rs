@@ -69,8 +69,9 @@ impl StateKey {
 
     /// Reads an engine key back.
     pub(crate) fn decode(key: &[u8]) -> Result<Self, Fatal> {
-        Self::parse(key)
-            .ok_or_else(|| checksum::corrupt(Family::State, key, "a known state key", "other bytes"))
+        Self::parse(key).ok_or_else(|| {
+            checksum::corrupt(Family::State, key, "a known state key", "other bytes")
+        })
     }
 
     fn parse(key: &[u8]) -> Option<Self> {
@@ -208,7 +209,7 @@ pub(crate) struct CompactionHashes {
     pub(crate) hashes: Vec<CompactionHash>,
 }
 
-/// HashKV's answer for a compacted revision, taken before its deletions.
+/// `HashKV`'s answer for a compacted revision, taken before its deletions.
 #[derive(Clone, Copy, PartialEq, Message)]
 pub(crate) struct CompactionHash {
     /// The compacted revision.
@@ -255,8 +256,9 @@ pub(crate) fn encode(key: StateKey, message: &impl Message) -> (Bytes, Bytes, u3
 /// Decodes a fact's value.
 pub(crate) fn decode<M: Message + Default>(key: &[u8], value: &Bytes) -> Result<M, Fatal> {
     let body = checksum::unseal(Family::State, key, value)?;
-    M::decode(body)
-        .map_err(|error| checksum::corrupt(Family::State, key, "a state record", &error.to_string()))
+    M::decode(body).map_err(|error| {
+        checksum::corrupt(Family::State, key, "a state record", &error.to_string())
+    })
 }
 
 #[cfg(test)]

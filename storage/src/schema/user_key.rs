@@ -100,7 +100,11 @@ mod tests {
                 let mut short = long[..cut].to_vec();
                 short.push(tail);
                 assert!(!is_long(&short));
-                assert_eq!(stem(&short).cmp(&stem(&long)), short.cmp(&long), "{filler} {cut} {tail}");
+                assert_eq!(
+                    stem(&short).cmp(&stem(&long)),
+                    short.cmp(&long),
+                    "{filler} {cut} {tail}"
+                );
             }
         }
     }
@@ -108,9 +112,18 @@ mod tests {
     #[test]
     fn the_border_between_short_and_long_is_the_same_for_both_functions() {
         for pad in [0u8, 1, 7] {
-            for len in [MAX_ESCAPED / 2 - 1, MAX_ESCAPED / 2, MAX_ESCAPED - 1, MAX_ESCAPED, MAX_ESCAPED + 1] {
+            for len in [
+                MAX_ESCAPED / 2 - 1,
+                MAX_ESCAPED / 2,
+                MAX_ESCAPED - 1,
+                MAX_ESCAPED,
+                MAX_ESCAPED + 1,
+            ] {
                 let key = vec![pad; len];
-                assert_eq!(is_long(&key), stem(&key).last() != Some(&0) || stem(&key).len() > MAX_ESCAPED + 1);
+                assert_eq!(
+                    is_long(&key),
+                    stem(&key).last() != Some(&0) || stem(&key).len() > MAX_ESCAPED + 1
+                );
             }
         }
     }

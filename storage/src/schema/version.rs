@@ -47,9 +47,8 @@ impl VersionRecord {
     pub(crate) fn encode(&self, user_key: &[u8]) -> (Bytes, Bytes, u32) {
         let key = engine_key(user_key, self.modified);
         let long = user_key::is_long(user_key);
-        let mut body = Vec::with_capacity(
-            self.value.len() + 40 + if long { user_key.len() } else { 0 },
-        );
+        let mut body =
+            Vec::with_capacity(self.value.len() + 40 + if long { user_key.len() } else { 0 });
         let leased = !self.tombstone && self.lease.is_some();
         body.push(
             u8::from(self.tombstone) * TOMBSTONE
@@ -75,8 +74,9 @@ impl VersionRecord {
     /// Reads a stored pair back; the second part is the user key if the record carries it.
     pub(crate) fn decode(key: &[u8], value: &Bytes) -> Result<(Self, Option<Bytes>), Fatal> {
         let body = checksum::unseal(Family::Versions, key, value)?;
-        Self::parse(key, body)
-            .ok_or_else(|| checksum::corrupt(Family::Versions, key, "a version record", "other bytes"))
+        Self::parse(key, body).ok_or_else(|| {
+            checksum::corrupt(Family::Versions, key, "a version record", "other bytes")
+        })
     }
 
     fn parse(key: &[u8], mut body: Bytes) -> Option<(Self, Option<Bytes>)> {
@@ -139,10 +139,7 @@ fn revision_of(key: &[u8]) -> Option<RevisionKey> {
     let (_, tail) = key.split_last_chunk::<REVISION_LEN>()?;
     let (main, sub) = tail.split_first_chunk::<8>()?;
     let sub: [u8; 4] = sub.try_into().ok()?;
-    Some(RevisionKey {
-        main: Revision(!i64::from_be_bytes(*main)),
-        sub: !u32::from_be_bytes(sub),
-    })
+    Some(RevisionKey { main: Revision(!i64::from_be_bytes(*main)), sub: !u32::from_be_bytes(sub) })
 }
 
 /// Names an engine key for an operator.
@@ -212,6 +209,9 @@ mod tests {
         let mut bad = value.to_vec();
         bad[8] ^= 4;
         let message = VersionRecord::decode(&key, &bad.into()).unwrap_err().to_string();
-        assert!(message.contains("versions: key foo") && message.contains("revision 9.3"), "{message}");
+        assert!(
+            message.contains("versions: key foo") && message.contains("revision 9.3"),
+            "{message}"
+        );
     }
 }

@@ -46,10 +46,8 @@ fn nospace_stops_puts_grants_and_txns_with_a_put_anywhere_but_not_what_frees_spa
     alarm(&mut rig, AlarmAction::Activate, 1, AlarmType::Nospace);
     assert_eq!(rig.put_with(put("c", "")), Err(ApplyError::NoSpace));
     assert_eq!(rig.grant(2, 60), Err(ApplyError::NoSpace));
-    let hidden = TxnRequest {
-        failure: vec![txn_op(then(vec![put_op("c", "")]))],
-        ..TxnRequest::default()
-    };
+    let hidden =
+        TxnRequest { failure: vec![txn_op(then(vec![put_op("c", "")]))], ..TxnRequest::default() };
     assert_eq!(rig.txn(hidden), Err(ApplyError::NoSpace));
     assert!(rig.txn(then(vec![get_op("a"), delete_op("a", "")])).is_ok());
     assert_eq!(rig.delete("b", ""), 1);
@@ -139,6 +137,7 @@ fn the_cluster_version_and_members_survive_a_restart() {
     }
     let rig = rig.reopen();
     assert_eq!(rig.view().cluster_version(), Some("3.7.0"));
-    let names: Vec<String> = rig.view().members().iter().map(|member| member.name.clone()).collect();
+    let names: Vec<String> =
+        rig.view().members().iter().map(|member| member.name.clone()).collect();
     assert_eq!(names, ["a", "c"]);
 }

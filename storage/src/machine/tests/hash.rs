@@ -1,4 +1,4 @@
-//! semantics: HashKV. The numbers were measured on etcd 3.7.1 with the same requests through etcdctl.
+//! semantics: `HashKV`. The numbers were measured on etcd 3.7.1 with the same requests through etcdctl.
 
 use super::rig::*;
 use crate::error::ApplyError;

@@ -108,8 +108,7 @@ fn checkpoints_record_the_remaining_time_and_skip_unknown_leases() {
         LeaseCheckpoint { id: 9, remaining_ttl: 1 },
         LeaseCheckpoint { id: 1, remaining_ttl: 250 },
     ];
-    let applied =
-        rig.propose(Command::LeaseCheckpoint(LeaseCheckpointRequest { checkpoints }));
+    let applied = rig.propose(Command::LeaseCheckpoint(LeaseCheckpointRequest { checkpoints }));
     assert_eq!(applied.response, Ok(Response::LeaseCheckpoint));
     let change = LeaseChange::Checkpointed { id: LeaseId(1), remaining_ttl: 250 };
     assert_eq!(applied.lease_changes, [change]);

@@ -47,7 +47,10 @@ fn count_ignores_limit_and_filters_and_more_says_what_the_limit_cut() {
     assert_eq!(ask(&rig, RangeRequest { limit: -1, ..all() }).0.len(), 5);
     let filtered = RangeRequest { min_mod_revision: 5, max_mod_revision: 8, ..all() };
     assert_eq!(ask(&rig, filtered.clone()), (words("c d e"), 5, false));
-    assert_eq!(ask(&rig, RangeRequest { limit: 3, ..filtered.clone() }), (words("c d e"), 5, false));
+    assert_eq!(
+        ask(&rig, RangeRequest { limit: 3, ..filtered.clone() }),
+        (words("c d e"), 5, false)
+    );
     assert_eq!(ask(&rig, RangeRequest { limit: 2, ..filtered }), (words("c d"), 5, true));
     let created = RangeRequest { min_create_revision: 3, max_create_revision: 4, ..all() };
     assert_eq!(ask(&rig, created), (words("b c"), 5, false));

@@ -39,7 +39,8 @@ fn deleting_nothing_changes_nothing() {
     rig.put("a", "1");
     let response = rig.delete_with(delete("b", "z"));
     assert_eq!((response.deleted, response.header.unwrap().revision), (0, 2));
-    let applied = rig.propose(vetch_proto::vetchpb::proposal::Command::DeleteRange(delete("b", "")));
+    let applied =
+        rig.propose(vetch_proto::vetchpb::proposal::Command::DeleteRange(delete("b", "")));
     assert!(applied.events.is_empty());
     assert_eq!(rig.revision(), 2);
 }
@@ -126,7 +127,9 @@ fn entries_of_one_batch_see_each_other_before_the_engine_does() {
     assert_eq!(rig.revision(), 3);
 }
 
-fn op_range(request: vetch_proto::etcdserverpb::RangeRequest) -> vetch_proto::etcdserverpb::RequestOp {
+fn op_range(
+    request: vetch_proto::etcdserverpb::RangeRequest,
+) -> vetch_proto::etcdserverpb::RequestOp {
     op(vetch_proto::etcdserverpb::request_op::Request::RequestRange(request))
 }
 
@@ -134,7 +137,9 @@ fn op_range(request: vetch_proto::etcdserverpb::RangeRequest) -> vetch_proto::et
 fn keys_up_to_the_request_limit_work_like_short_ones() {
     let mut rig = Rig::new();
     let long = |tail: &str| "k".repeat(1_500_000) + tail;
-    for (key, value) in [(long("b"), "b"), (long("a"), "a"), ("k".to_owned(), "k"), ("l".to_owned(), "l")] {
+    for (key, value) in
+        [(long("b"), "b"), (long("a"), "a"), ("k".to_owned(), "k"), ("l".to_owned(), "l")]
+    {
         rig.put(&key, value);
         rig.put(&key, value);
     }

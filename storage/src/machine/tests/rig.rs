@@ -1,12 +1,13 @@
 //! A machine on the memory engine, with short words for requests.
 
+use std::ops::Bound;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use vetch_proto::etcdserverpb::compare::{CompareResult, CompareTarget, TargetUnion};
 use vetch_proto::etcdserverpb::request_op::Request;
 use vetch_proto::etcdserverpb::{
-    Compare, CompactionRequest, DeleteRangeRequest, DeleteRangeResponse, LeaseGrantRequest,
+    CompactionRequest, Compare, DeleteRangeRequest, DeleteRangeResponse, LeaseGrantRequest,
     LeaseRevokeRequest, PutRequest, PutResponse, RangeRequest, RangeResponse, RequestOp,
     ResponseOp, TxnRequest, TxnResponse, response_op,
 };
@@ -16,9 +17,12 @@ use vetch_proto::vetchpb::proposal::Command;
 
 use crate::command::{Applied, Entry, Response};
 use crate::engine::mem::MemEngine;
+use crate::engine::{Engine, Family, Order};
 use crate::error::{ApplyError, ReadError};
 use crate::machine::{CompactionProgress, Options, StateMachine};
-use crate::types::{LogId, LogIndex, Revision, Term};
+use crate::schema::change::{self, ChangeRecord};
+use crate::schema::version::VersionRecord;
+use crate::types::{LogId, LogIndex, Revision, RevisionKey, Term};
 use crate::view::ReadView;
 
 pub(super) const TERM: u64 = 3;
@@ -137,12 +141,6 @@ impl Rig {
 
     /// The revisions of all stored versions, as the engine has them.
     pub(super) fn stored(&self) -> Vec<(i64, u32)> {
-        use crate::engine::{Engine, Family, Order};
-        use crate::schema::change::{self, ChangeRecord};
-        use crate::schema::version::VersionRecord;
-        use crate::types::RevisionKey;
-        use std::ops::Bound;
-
         let bounds = change::bounds(RevisionKey::default(), Revision(i64::MAX));
         let changes: Vec<(i64, u32)> = self
             .engine

@@ -1,6 +1,8 @@
 //! semantics: transactions.
 
-use vetch_proto::etcdserverpb::compare::{CompareResult, CompareTarget, TargetUnion};
+use vetch_proto::etcdserverpb::compare::{
+    CompareResult as R, CompareTarget as T, TargetUnion as U,
+};
 use vetch_proto::etcdserverpb::request_op::Request;
 use vetch_proto::etcdserverpb::{PutRequest, RangeRequest, RequestOp, ResponseHeader, TxnRequest};
 
@@ -142,7 +144,6 @@ fn ranges_in_a_txn_obey_compaction_and_negative_revisions_count_as_old() {
 #[test]
 fn an_absent_key_compares_as_zero_and_its_value_never() {
     let mut rig = Rig::new();
-    use {CompareResult as R, CompareTarget as T, TargetUnion as U};
     for target in [T::Version, T::Create, T::Mod, T::Lease] {
         assert!(holds(&mut rig, compare("no", target, R::Equal, None)), "{target:?}");
         assert!(!holds(&mut rig, compare("no", target, R::Greater, None)), "{target:?}");
@@ -157,7 +158,6 @@ fn an_absent_key_compares_as_zero_and_its_value_never() {
 #[test]
 fn compares_work_on_every_target_and_an_absent_union_is_zero_or_empty() {
     let mut rig = Rig::new();
-    use {CompareResult as R, CompareTarget as T, TargetUnion as U};
     rig.grant(7, 60).unwrap();
     rig.put_with(leased("a", 7)).unwrap();
     rig.put_with(leased("a", 7)).unwrap();
@@ -175,7 +175,6 @@ fn compares_work_on_every_target_and_an_absent_union_is_zero_or_empty() {
 #[test]
 fn a_compare_of_a_range_needs_all_keys_and_an_empty_range_is_one_absent_key() {
     let mut rig = Rig::new();
-    use {CompareResult as R, CompareTarget as T, TargetUnion as U};
     rig.put("a", "x");
     rig.put("b", "x");
     rig.put("b", "y");
