@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use vetch_proto::etcdserverpb::Member;
 
+use super::checkpoint;
 use super::state::State;
 use crate::engine::{Engine, Family, Order};
 use crate::error::Fatal;
@@ -32,8 +33,11 @@ pub(super) fn load<E: Engine>(
     }
     check_applied(engine, &state)?;
     let reclaim = ReclaimState::load(engine)?;
-    let _ = checkpoint_dir;
-    state.keyspace.index = load_index(engine, state.keyspace.revision)?;
+    let checkpoint = match checkpoint_dir {
+        Some(directory) => checkpoint::read(directory, state.applied.index, &reclaim)?,
+        None => None,
+    };
+    state.keyspace.index = load_index(engine, checkpoint, state.keyspace.revision)?;
     attach_leases(&mut state);
     Ok((state, reclaim))
 }
@@ -99,11 +103,16 @@ fn check_applied<E: Engine>(engine: &E, state: &State) -> Result<(), Fatal> {
     ))
 }
 
-/// Replays the change records: the newest of each key wins.
-fn load_index<E: Engine>(engine: &E, revision: Revision) -> Result<Index, Fatal> {
-    let mut index = Index::new();
-    let last = replay(engine, &mut index, RevisionKey::default())?;
-    check_revision(last, revision)?;
+/// Brings a checkpoint up to date, or an empty index: of each key the newest change record wins.
+fn load_index<E: Engine>(
+    engine: &E,
+    checkpoint: Option<(Revision, Index)>,
+    revision: Revision,
+) -> Result<Index, Fatal> {
+    let (known, mut index) = checkpoint.unwrap_or((Revision::EMPTY_STORE, Index::new()));
+    let from = RevisionKey { main: known.next(), sub: 0 };
+    let last = replay(engine, &mut index, from)?;
+    check_revision(last.map_or(known, |last| last.main), revision)?;
     Ok(index)
 }
 
@@ -125,8 +134,7 @@ fn replay<E: Engine>(
 }
 
 /// The store's revision is that of its last change, which no compaction removes.
-fn check_revision(last: Option<RevisionKey>, revision: Revision) -> Result<(), Fatal> {
-    let found = last.map_or(Revision::EMPTY_STORE, |last| last.main);
+fn check_revision(found: Revision, revision: Revision) -> Result<(), Fatal> {
     if found == revision {
         return Ok(());
     }

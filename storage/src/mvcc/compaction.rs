@@ -14,6 +14,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::hash::{Hasher, remember, stored_hashes};
+use super::index::Index;
+use super::key_range::KeyRange;
 use super::reader::Reader;
 use crate::engine::{Batch, Change, Engine, Family, Order};
 use crate::error::Fatal;
@@ -90,6 +92,31 @@ impl ReclaimState {
             Some(Job { hash: None, target, .. }) => target,
             Some(_) | None => self.finished,
         }
+    }
+
+    /// Takes deleted keys out of an index that was saved before their last records were deleted.
+    pub(crate) fn forget_deleted(&self, index: &mut Index) {
+        if index.len() == index.live_len() {
+            return;
+        }
+        let everything = KeyRange::From(Bytes::new());
+        let gone: Vec<Bytes> = index
+            .range(&everything)
+            .filter(|(_, entry)| entry.tombstone && self.has_deleted(entry.modified))
+            .map(|(key, _)| key)
+            .collect();
+        for key in gone {
+            index.remove(&key);
+        }
+    }
+
+    /// Whether the record of a deletion at `at` has been deleted itself.
+    fn has_deleted(&self, at: RevisionKey) -> bool {
+        let by_job = match self.job {
+            Some(Job { hash: None, target, cursor, .. }) => at.main < target && at < cursor,
+            Some(_) | None => false,
+        };
+        at.main < self.finished || by_job
     }
 
     fn record(&self) -> Change {

@@ -245,18 +245,39 @@ impl RangePlan {
             Some(_) | None => usize::MAX,
         };
         self.selection.resolve(reader, take)?;
-        let mut rows: Vec<Row> =
-            self.selection.rows(reader.index, &self.selection.range).take(take).collect();
+        let tail = self.tail_for(reader.index, order, limit);
+        let mut rows: Vec<Row> = self
+            .selection
+            .rows(reader.index, tail.as_ref().unwrap_or(&self.selection.range))
+            .take(take)
+            .collect();
         if order.target == SortTarget::Value {
             read_values(reader, &mut rows)?;
         }
         order.sort(&mut rows);
         let limit = limit.unwrap_or(usize::MAX);
-        self.more = rows.len() > limit;
+        self.more = rows.len() > limit || tail.is_some();
         rows.truncate(limit);
         self.left = rows.len();
         self.window = rows.into();
         Ok(())
+    }
+
+    /// The end of the range that the last `limit` live keys are in, where descending key order and a
+    /// limit ask for no more than that.
+    fn tail_for(&self, index: &Index, order: Order, limit: Option<usize>) -> Option<KeyRange> {
+        let selection = &self.selection;
+        let plain = selection.undo.is_empty() && !selection.filters.any();
+        let skip = self.count.checked_sub(limit? as u64).filter(|skip| *skip > 0)?;
+        if !plain || order.target != SortTarget::Key {
+            return None;
+        }
+        let (start, _) = index.nth_live(&selection.range, skip)?;
+        Some(match &selection.range {
+            KeyRange::Single(_) => return None,
+            KeyRange::HalfOpen { end, .. } => KeyRange::HalfOpen { start, end: end.clone() },
+            KeyRange::From(_) => KeyRange::From(start),
+        })
     }
 
     /// Keys in the range, whatever limit and filters say.

@@ -88,6 +88,21 @@ fn sorts_by_every_target_in_both_directions() {
 }
 
 #[test]
+fn a_limit_on_descending_keys_takes_the_last_ones() {
+    let mut rig = store();
+    rig.delete("d", "");
+    let last = |request: RangeRequest, limit| {
+        ask(&rig, RangeRequest { sort_order: SortOrder::Descend.into(), limit, ..request })
+    };
+    assert_eq!(last(all(), 1), (words("e"), 4, true));
+    assert_eq!(last(all(), 3), (words("e c b"), 4, true));
+    assert_eq!(last(all(), 4), (words("e c b a"), 4, false));
+    assert_eq!(last(between("a", "d"), 2), (words("c b"), 3, true));
+    let old = RangeRequest { revision: 9, ..all() };
+    assert_eq!(last(old, 2), (words("e d"), 5, true));
+}
+
+#[test]
 fn a_sort_target_without_an_order_sorts_ascending() {
     let rig = store();
     let request = RangeRequest { sort_target: SortTarget::Mod.into(), ..all() };

@@ -27,6 +27,13 @@ fn log() -> Vec<Command> {
         if i % 4 == 3 {
             log.push(Command::DeleteRange(delete(&format!("k{}", i % 9), "")));
         }
+        // A key that lives for a while and is never written again.
+        if i % 7 == 2 {
+            log.push(Command::Put(put(&format!("brief{i}"), "")));
+        }
+        if i % 7 == 4 {
+            log.push(Command::DeleteRange(delete(&format!("brief{}", i - 2), "")));
+        }
         if i % 10 == 9 {
             log.push(Command::Compaction(CompactionRequest { revision: i, physical: false }));
             let nested = txn_op(then(vec![put_op("n", ""), get_op("k1")]));
@@ -259,4 +266,63 @@ fn the_progress_record_is_small_and_written_once_per_batch() {
     let before = engine.applied();
     machine.commit().unwrap();
     assert_eq!(engine.applied(), before, "nothing new, nothing written");
+}
+
+/// Index checkpoints at every place of the log, with and without deletions of compacted versions
+/// behind and before them: the opened index is always the one a full rebuild gives.
+#[test]
+fn an_index_checkpoint_of_any_age_gives_the_same_index_as_a_rebuild() {
+    let log = log();
+    let entries = |machine: &StateMachine<MemEngine>| -> Vec<_> {
+        let all = crate::mvcc::key_range::KeyRange::From(bytes(""));
+        machine.view().index().range(&all).collect()
+    };
+    let directory = tempfile::tempdir().unwrap();
+    for at in (1..log.len()).step_by(4) {
+        for (steps_before, steps_after) in [(0, 0), (0, 1), (0, 99), (5, 0), (5, 7), (99, 99)] {
+            let options = Options { checkpoint_dir: Some(directory.path().join(format!("{at}"))) };
+            std::fs::create_dir_all(options.checkpoint_dir.as_ref().unwrap()).unwrap();
+            let engine = Arc::new(MemEngine::new());
+            let mut machine = StateMachine::open(Arc::clone(&engine), options.clone()).unwrap();
+            let reclaim = |machine: &StateMachine<MemEngine>, steps| {
+                for _ in 0..steps {
+                    machine.compactor().step(3).unwrap();
+                }
+            };
+            apply(&mut machine, &log[..at], 0);
+            machine.commit().unwrap();
+            reclaim(&machine, steps_before);
+            machine.checkpointer().checkpoint().unwrap();
+            apply(&mut machine, &log, at);
+            machine.commit().unwrap();
+            reclaim(&machine, steps_after);
+            let engine = Arc::new(engine.crash_live());
+            let with = StateMachine::open(Arc::clone(&engine), options).unwrap();
+            let without = StateMachine::open(engine, Options::default()).unwrap();
+            assert_eq!(entries(&with), entries(&without), "{at} {steps_before} {steps_after}");
+        }
+    }
+}
+
+#[test]
+fn a_damaged_or_foreign_index_checkpoint_costs_only_time() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = Options { checkpoint_dir: Some(directory.path().to_owned()) };
+    let engine = Arc::new(MemEngine::new());
+    let mut machine = StateMachine::open(Arc::clone(&engine), options.clone()).unwrap();
+    apply(&mut machine, &log()[..20], 0);
+    machine.commit().unwrap();
+    machine.checkpointer().checkpoint().unwrap();
+    let file = directory.path().join("index");
+    let good = std::fs::read(&file).unwrap();
+    let mut bad = good.clone();
+    let middle = bad.len() / 2;
+    bad[middle] ^= 1;
+    std::fs::write(&file, bad).unwrap();
+    let reopened = StateMachine::open(Arc::new(engine.crash_live()), options.clone()).unwrap();
+    assert_eq!(reopened.view().index().len(), machine.view().index().len());
+    // A file that is ahead of the engine: the engine is from before it.
+    std::fs::write(&file, good).unwrap();
+    let empty = StateMachine::open(Arc::new(MemEngine::new()), options).unwrap();
+    assert!(empty.view().index().is_empty());
 }
