@@ -2,10 +2,14 @@
 //! configuration, and the node that owns them all.
 #![forbid(unsafe_code)]
 
+pub mod cli;
 pub mod compactor;
 pub mod config;
 pub mod edge;
+pub mod http;
 pub mod lease;
+pub mod logging;
+pub mod metrics;
 pub mod rpc;
 pub mod snapshot_file;
 pub mod version;

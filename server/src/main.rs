@@ -1,4 +1,81 @@
-//! The `vetch` program.
+//! The `vetch` program: reads its configuration, opens its logs, runs one node.
 #![forbid(unsafe_code)]
 
-fn main() {}
+use std::process::ExitCode;
+
+use tokio::sync::oneshot;
+use vetch_server::cli::{self, Program, Signals, StopSignal};
+use vetch_server::config::{self, Config, Loaded};
+use vetch_server::logging::{self, Logging};
+
+/// glibc's allocator keeps what bursts of large answers left behind; jemalloc gives it back.
+#[cfg(target_os = "linux")]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+fn main() -> ExitCode {
+    let text = |word: std::ffi::OsString| word.to_string_lossy().into_owned();
+    let mut arguments: Vec<String> = std::env::args_os().map(text).collect();
+    let called_as = if arguments.is_empty() { String::new() } else { arguments.remove(0) };
+    if let Program::NotBuilt(reason) =
+        Program::of(&called_as, arguments.first().map(String::as_str))
+    {
+        return cli::fail(reason);
+    }
+    let variables: Vec<(String, String)> =
+        std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect();
+    match config::load(&arguments, &variables) {
+        Ok(Loaded::Help) => cli::print(&config::help()),
+        Ok(Loaded::Version) => cli::print(&cli::version_lines()),
+        Ok(Loaded::Run(config)) => serve(*config),
+        Err(error) => cli::refuse(&error),
+    }
+}
+
+/// Runs until a signal or a failure; 0 after an orderly stop, 1 after a failure.
+fn serve(config: Config) -> ExitCode {
+    let Logging { subscriber, writer } = match logging::start(&config.log) {
+        Ok(logging) => logging,
+        Err(error) => return cli::fail(&error.to_string()),
+    };
+    if let Err(error) = tracing::subscriber::set_global_default(subscriber) {
+        return cli::fail(&error.to_string());
+    }
+    cli::abort_after_logging(writer.queue().clone());
+    cli::announce(&config);
+    // The core runtime: consensus, apply and the log live on this one thread.
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return cli::fail(&format!("the core runtime: {error}")),
+    };
+    let outcome = runtime.block_on(run(config, writer.queue().clone()));
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(error, "the member has stopped");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(config: Config, lines: logging::LineQueue) -> Result<(), String> {
+    let mut signals = Signals::listen().map_err(|error| format!("signals: {error}"))?;
+    let (stop, stopped) = oneshot::channel();
+    tokio::spawn(async move {
+        let first = signals.next().await;
+        tracing::info!(signal = first.name(), "received signal; shutting down");
+        let _node_has_stopped = stop.send(first);
+        let second = signals.next().await;
+        tracing::warn!(signal = second.name(), "received a second signal; stopping at once");
+        let _late = lines.flush(std::time::Duration::from_secs(1));
+        std::process::exit(second.exit_code().into());
+    });
+    run_node(config, stopped).await
+}
+
+// WIRING: the body becomes `vetch_server::node::run(config, stopped).await`. Until the node is there,
+// the program refuses to start instead of pretending to serve.
+async fn run_node(config: Config, stopped: oneshot::Receiver<StopSignal>) -> Result<(), String> {
+    drop((config, stopped));
+    std::future::ready(Err("this build has no node to run".to_owned())).await
+}

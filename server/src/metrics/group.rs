@@ -1,0 +1,29 @@
+//! Declares a struct of metrics together with their names.
+
+/// `field: Type = constructor, "name", "help";` for each metric of the struct.
+macro_rules! metric_group {
+    ($(#[$doc:meta])* $group:ident {
+        $($field:ident: $type:ty = $make:expr, $name:literal, $help:literal;)*
+    }) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug)]
+        pub struct $group {
+            $(
+                #[doc = concat!("`", $name, "`: ", $help, ".")]
+                pub $field: $type,
+            )*
+        }
+
+        impl $group {
+            pub(super) fn register(
+                registry: &mut prometheus_client::registry::Registry,
+            ) -> Self {
+                let group = Self { $($field: $make,)* };
+                $(registry.register($name, $help, group.$field.clone());)*
+                group
+            }
+        }
+    };
+}
+
+pub(super) use metric_group;

@@ -1,0 +1,76 @@
+//! Metrics of etcd that Vetch does not export, and why.
+
+/// Some metrics and the reason they are absent.
+#[derive(Clone, Copy, Debug)]
+pub struct Missing {
+    /// A name, or the beginning of names if it ends in `*`.
+    pub pattern: &'static str,
+    /// Why.
+    pub reason: &'static str,
+}
+
+impl Missing {
+    /// Whether this speaks of `name`.
+    pub fn covers(&self, name: &str) -> bool {
+        match self.pattern.strip_suffix('*') {
+            Some(prefix) => name.starts_with(prefix),
+            None => name == self.pattern,
+        }
+    }
+}
+
+const fn missing(pattern: &'static str, reason: &'static str) -> Missing {
+    Missing { pattern, reason }
+}
+
+/// Every metric of etcd 3.7 that is absent.
+pub const NOT_EXPORTED: &[Missing] = &[
+    missing(
+        "etcd_debugging_disk_backend_commit_*",
+        "phases of a bbolt commit; the engine has none",
+    ),
+    missing(
+        "etcd_debugging_mvcc_index_compaction_pause_duration_milliseconds",
+        "the index is not stopped for a compaction",
+    ),
+    missing("etcd_debugging_server_watch_send_loop_*", "watch streams have no such loop"),
+    missing("etcd_debugging_snap_save_*", "a checkpoint of the engine writes no snapshot file"),
+    missing("etcd_debugging_store_*", "left over from the v2 store"),
+    missing("etcd_grpc_proxy_*", "of the gRPC proxy, which is a process of its own"),
+    missing("etcd_network_active_peers", "there are no peers yet"),
+    missing("etcd_network_disconnected_peers_total", "there are no peers yet"),
+    missing("etcd_network_known_peers", "there are no peers yet"),
+    missing("etcd_network_peer_*", "there are no peers yet"),
+    missing("etcd_network_snapshot_*", "there are no peers yet"),
+    missing("etcd_server_go_version", "Vetch is not written in Go"),
+    missing("etcd_server_heartbeat_send_failures_total", "there are no peers yet"),
+    missing("etcd_server_learner_promote_*", "membership cannot be changed yet"),
+    missing("etcd_server_snapshot_apply_in_progress_total", "there are no peers yet"),
+    missing("etcd_snap_*", "there are no peers yet"),
+    missing("go_*", "of the Go runtime; see vetch_jemalloc_* for memory"),
+    missing("up (scrape job)", "made by Prometheus itself"),
+];
+
+const HEAD: &str = "# Metrics
+
+Generated from `server/src/metrics/`; do not edit.
+`UPDATE_DOCS=1 cargo test -p vetch-server --test metrics_table` writes it anew.
+
+`/metrics` speaks the Prometheus text format with the names, types, labels and buckets of etcd 3.7, so
+that its dashboards and alerts work unchanged. `vetch_*` are Vetch's own.
+`grpc_server_handling_seconds` needs `--metrics extensive`.
+";
+
+/// `docs/metrics.md`; `exported` are rows of name, type and meaning.
+pub fn markdown(exported: &[(String, String, String)]) -> String {
+    let mut text = HEAD.to_owned();
+    text.push_str("\n## Exported\n\n| Name | Type | Meaning |\n|---|---|---|\n");
+    for (name, kind, help) in exported {
+        text.extend(["| `", name, "` | ", kind, " | ", help, " |\n"]);
+    }
+    text.push_str("\n## Of etcd, not exported\n\n| Name | Why |\n|---|---|\n");
+    for Missing { pattern, reason } in NOT_EXPORTED {
+        text.extend(["| `", pattern, "` | ", reason, " |\n"]);
+    }
+    text
+}

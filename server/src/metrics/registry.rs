@@ -1,0 +1,193 @@
+//! Everything that is measured in one node.
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use prometheus_client::encoding::text::encode_registry;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+use super::counter::Counter;
+use super::family::Family;
+use super::groups::{
+    DiskMetrics, Families, HttpMetrics, LeaseMetrics, MvccMetrics, NetworkMetrics, ServerMetrics,
+    WatchMetrics, seconds,
+};
+use super::process::Process;
+use super::rpc::RpcMetrics;
+use crate::config::{Config, MetricsLevel, Quota};
+use crate::version;
+
+/// What labels say of this member.
+#[derive(Clone, Copy, Debug)]
+pub struct Identity {
+    /// The member's id.
+    pub member_id: u64,
+}
+
+type Refresh = Box<dyn Fn(&Metrics) + Send + Sync>;
+
+/// The metrics of one node.
+pub struct Metrics {
+    registry: Registry,
+    refresh: OnceLock<Refresh>,
+    families: Families,
+    /// RPCs.
+    pub rpc: RpcMetrics,
+    /// Consensus, health, requests.
+    pub server: ServerMetrics,
+    /// Keys, revisions, compaction.
+    pub mvcc: MvccMetrics,
+    /// Watch streams.
+    pub watch: WatchMetrics,
+    /// Leases.
+    pub lease: LeaseMetrics,
+    /// Log and engine.
+    pub disk: DiskMetrics,
+    /// gRPC clients.
+    pub network: NetworkMetrics,
+    /// Scrapes.
+    pub http: HttpMetrics,
+}
+
+impl std::fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+impl Metrics {
+    /// Registers everything; `identity` becomes labels.
+    pub fn new(config: &Config, identity: Identity) -> Self {
+        let mut registry = Registry::default();
+        let extensive = config.metrics == MetricsLevel::Extensive;
+        let metrics = Self {
+            families: Families::register(&mut registry),
+            rpc: RpcMetrics::register(&mut registry, extensive),
+            server: ServerMetrics::register(&mut registry),
+            mvcc: MvccMetrics::register(&mut registry),
+            watch: WatchMetrics::register(&mut registry),
+            lease: LeaseMetrics::register(&mut registry),
+            disk: DiskMetrics::register(&mut registry),
+            network: NetworkMetrics::register(&mut registry),
+            http: HttpMetrics::register(&mut registry),
+            refresh: OnceLock::new(),
+            registry,
+        };
+        metrics.with_constants(config, identity)
+    }
+
+    fn with_constants(mut self, config: &Config, identity: Identity) -> Self {
+        let mut constant = |name: &str, help: &str, label: &'static str, value: &str| {
+            let family = Family::<Gauge>::new(Gauge::default);
+            family.with(&[(label, value)]).set(1);
+            self.registry.register(name, help, family);
+        };
+        let id = format!("{:x}", identity.member_id);
+        constant("etcd_server_id", "1 with the member's id as a label", "server_id", &id);
+        let api = version::API_VERSION;
+        constant(
+            "etcd_server_version",
+            "1 with the API's version as a label",
+            "server_version",
+            api,
+        );
+        let own = version::VETCH_VERSION;
+        constant("vetch_version", "1 with Vetch's own version as a label", "vetch_version", own);
+        let gates = Family::<Gauge>::new(Gauge::default);
+        for (info, on) in config.feature_gates.iter() {
+            gates.with(&[("name", info.name), ("stage", info.stage.as_str())]).set(on.into());
+        }
+        self.registry.register("etcd_server_feature_enabled", "Feature gates", gates);
+        self.registry.register_collector(Box::new(Process::new()));
+        if let Quota::Bytes(bytes) = config.storage.quota {
+            self.server.quota_backend_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+        }
+        self.mvcc.compact_revision.set(-1);
+        // Those that etcd shows before the first scrape.
+        for code in ["200", "500"] {
+            self.families.scrapes.with(&[("code", code)]);
+        }
+        self
+    }
+
+    /// `refresh` runs before every scrape and sets the gauges that mirror the node's state. It must
+    /// be quick and must not block; only the first one counts.
+    pub fn set_refresh(&self, refresh: impl Fn(&Self) + Send + Sync + 'static) {
+        let _first_one_stays = self.refresh.set(Box::new(refresh));
+    }
+
+    /// The metrics as Prometheus reads them (text format 0.0.4).
+    pub fn encode(&self) -> Result<String, std::fmt::Error> {
+        if let Some(refresh) = self.refresh.get() {
+            refresh(self);
+        }
+        let mut text = String::new();
+        encode_registry(&mut text, &self.registry)?;
+        Ok(text)
+    }
+
+    /// `etcd_server_apply_duration_seconds`; `operation` as etcd calls it (`Put`, `Txn`, ...).
+    pub fn apply_duration(&self, operation: &str, success: bool) -> Histogram {
+        let success = if success { "true" } else { "false" };
+        let labels = [("version", "v3"), ("op", operation), ("success", success)];
+        self.families.apply_duration.with(&labels)
+    }
+
+    /// `etcd_server_request_duration_seconds`; `kind` as etcd calls it (`Range`, `ReadonlyTxn`, ...).
+    pub fn request_duration(&self, kind: &str, success: bool) -> Histogram {
+        let success = if success { "true" } else { "false" };
+        self.families.request_duration.with(&[("type", kind), ("success", success)])
+    }
+
+    /// `etcd_server_range_duration_seconds`.
+    pub fn range_duration(&self, success: bool) -> Histogram {
+        let success = if success { "true" } else { "false" };
+        self.families.range_duration.with(&[("success", success)])
+    }
+
+    /// `etcd_server_client_requests_total`; `kind` is `unary` or `stream`.
+    pub fn client_requests(&self, kind: &str, api_version: &str) -> Counter {
+        self.families.client_requests.with(&[("type", kind), ("client_api_version", api_version)])
+    }
+
+    /// `etcd_network_server_stream_failures_total`; `direction` is `receive` or `send`, `api` is
+    /// `watch` or `lease-keepalive`.
+    pub fn stream_failures(&self, direction: &str, api: &str) -> Counter {
+        self.families.stream_failures.with(&[("Type", direction), ("API", api)])
+    }
+
+    /// Counts one check of `/livez` or `/readyz`.
+    pub fn health_checked(&self, endpoint: &str, name: &str, good: bool) {
+        let labels = [("type", endpoint), ("name", name)];
+        self.families.healthcheck.with(&labels).set(good.into());
+        let status = if good { "success" } else { "error" };
+        self.families.healthchecks.with(&[labels[0], labels[1], ("status", status)]).inc();
+    }
+
+    /// Counts one scrape by its status code.
+    pub(crate) fn scraped(&self, code: &str) {
+        self.families.scrapes.with(&[("code", code)]).inc();
+    }
+
+    /// The alarms that are raised, as (member, type): `(0xab, "NOSPACE")`.
+    pub fn set_alarms<'a>(&self, alarms: impl IntoIterator<Item = (u64, &'a str)>) {
+        self.families.alarms.clear();
+        for (member, kind) in alarms {
+            let member = format!("{member:x}");
+            self.families.alarms.with(&[("server_id", &member), ("alarm_type", kind)]).set(1);
+        }
+    }
+
+    /// The cluster's version, as `3.7`.
+    pub fn set_cluster_version(&self, version: &str) {
+        self.families.cluster_version.clear();
+        self.families.cluster_version.with(&[("cluster_version", version)]).set(1);
+    }
+
+    /// A duration as histograms take it.
+    pub fn seconds(duration: Duration) -> f64 {
+        seconds(duration)
+    }
+}

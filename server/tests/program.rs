@@ -1,0 +1,62 @@
+//! The executable itself: what it prints and how it exits.
+#![expect(clippy::unwrap_used, reason = "in a test a panic is the answer")]
+
+use std::process::{Command, Output};
+
+fn vetch(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_vetch"));
+    command.args(arguments).env_clear().envs(variables.iter().copied());
+    command.output().unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+#[test]
+fn version_begins_as_etcds() {
+    let output = vetch(&["--version"], &[]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success());
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines[0], "etcd Version: 3.7.1");
+    assert_eq!(lines[1], format!("Vetch Version: {}", env!("CARGO_PKG_VERSION")));
+    assert!(lines[2].starts_with("Git SHA: ") && lines[3].starts_with("OS/Arch: "), "{text}");
+}
+
+#[test]
+fn help_is_printed_and_is_no_failure() {
+    let output = vetch(&["--help"], &[]);
+    assert!(output.status.success());
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), vetch_server::config::help());
+}
+
+#[test]
+fn a_command_line_that_cannot_be_read_shows_usage_and_exits_2() {
+    let output = vetch(&["--bogus"], &[]);
+    assert_eq!(output.status.code(), Some(2));
+    let text = stderr(&output);
+    assert!(text.starts_with("flag provided but not defined: -bogus\nUsage:\n"), "{text}");
+}
+
+#[test]
+fn a_refused_configuration_is_one_json_line_and_exits_1() {
+    for (arguments, variables, expected) in [
+        (&["--heartbeat-interval=0"][..], &[][..], "--heartbeat-interval must be >0 (set to 0ms)"),
+        (
+            &[],
+            &[("ETCD_AUTO_TLS", "true")],
+            "--auto-tls=true is not supported: TLS is not built yet",
+        ),
+        (&["--log-outputs=/nonexistent/x"], &[], "log output /nonexistent/x: "),
+        (&["grpc-proxy", "start"], &[], "the gRPC proxy is not built"),
+    ] {
+        let output = vetch(arguments, variables);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+        let text = stderr(&output);
+        assert_eq!(text.lines().count(), 1, "{text}");
+        let line: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(line["level"], "error");
+        assert!(line["error"].as_str().unwrap().starts_with(expected), "{text}");
+    }
+}
