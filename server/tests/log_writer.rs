@@ -1,5 +1,4 @@
 //! A sink that blocks must not block the program.
-#![expect(clippy::unwrap_used, reason = "in a test a panic is the answer")]
 
 use std::io::{BufRead, BufReader};
 use std::time::{Duration, Instant};

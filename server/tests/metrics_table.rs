@@ -41,7 +41,7 @@ fn parse(text: &str) -> BTreeMap<String, Shown> {
             let (name, help) = rest.split_once(' ').unwrap();
             let family = families.entry(name.to_owned()).or_default();
             assert!(family.help.is_empty(), "{name} is declared twice");
-            family.help = help.to_owned();
+            help.clone_into(&mut family.help);
         } else if let Some(rest) = line.strip_prefix("# TYPE ") {
             let (name, kind) = rest.split_once(' ').unwrap();
             kind.clone_into(&mut families.get_mut(name).unwrap().kind);
