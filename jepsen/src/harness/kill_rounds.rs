@@ -1,0 +1,380 @@
+//! kill -9 at random moments, restart, and in the end judge everything.
+
+use super::collect::{Evidence, collect};
+use super::connection::Connection;
+use super::error::HarnessError;
+use super::findings::{Finding, judge};
+use super::gate::{Gate, State};
+use super::server::{Server, ServerSpec};
+use super::watchers::{Sessions, Watcher};
+use super::workload::{Client, Load};
+use crate::history::{
+    Answer, Event, KeyRange, KeyValue, LeaseId, Op, Outcome, Put, Range, Recorder, Response,
+    Revision,
+};
+use crate::persisted::PersistedLog;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+/// How long an undisturbed server may take for one operation.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// The runner records under this client number.
+const RUNNER: u32 = 1_000;
+
+/// A run of kills.
+#[derive(Clone, Debug)]
+pub struct KillRounds {
+    /// The server program.
+    pub binary: PathBuf,
+    /// An empty folder for data, log and evidence.
+    pub folder: PathBuf,
+    /// Kills.
+    pub rounds: u32,
+    /// Decides operations and moments; the server's own timing stays its own.
+    pub seed: u64,
+    /// Clients that write and read.
+    pub clients: u32,
+    /// Clients that watch.
+    pub watchers: u32,
+    /// Keys they share.
+    pub keys: u32,
+    /// Shortest and longest time between "serves" and the kill.
+    pub uptime: (Duration, Duration),
+    /// Every so many rounds a round is long enough for leases to expire; 0 for never.
+    pub long_round_every: u32,
+    /// Every so many rounds history is compacted; 0 for never.
+    pub compact_every: u32,
+    /// Longest pause of a client between two operations.
+    pub pause: Duration,
+    /// Flags besides those every member needs.
+    pub extra_args: Vec<String>,
+}
+
+impl KillRounds {
+    /// The shape used in continuous integration.
+    pub fn new(binary: &Path, folder: &Path, rounds: u32, seed: u64) -> Self {
+        Self {
+            binary: binary.to_owned(),
+            folder: folder.to_owned(),
+            rounds,
+            seed,
+            clients: 8,
+            watchers: 7,
+            keys: 5,
+            uptime: (Duration::from_millis(50), Duration::from_millis(600)),
+            long_round_every: 30,
+            compact_every: 10,
+            pause: Duration::from_millis(16),
+            extra_args: Vec::new(),
+        }
+    }
+}
+
+/// What a run came to.
+#[derive(Debug)]
+pub struct KillReport {
+    /// Everything that must not be; empty is a pass.
+    pub findings: Vec<Finding>,
+    /// Rounds carried out, and how many of their kills hit a server that was still starting.
+    pub rounds: (u32, u32),
+    /// Operations answered, refused, and without an answer.
+    pub outcomes: (usize, usize, usize),
+    /// Of those answered, how many changed the store.
+    pub acknowledged_writes: usize,
+    /// Watch sessions, and events they were sent.
+    pub watches: (usize, usize),
+    /// The last revision, and the last compaction.
+    pub revisions: (Revision, Revision),
+    /// Median and longest time from start to the first answer.
+    pub restart: (Duration, Duration),
+}
+
+impl fmt::Display for KillReport {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (ok, refused, unknown) = self.outcomes;
+        writeln!(out, "rounds: {} ({} killed while starting)", self.rounds.0, self.rounds.1)?;
+        writeln!(out, "operations: {ok} answered, {refused} refused, {unknown} without an answer")?;
+        writeln!(out, "acknowledged writes: {}", self.acknowledged_writes)?;
+        writeln!(out, "watch sessions: {}, events: {}", self.watches.0, self.watches.1)?;
+        writeln!(out, "last revision: {}, compacted: {}", self.revisions.0, self.revisions.1)?;
+        writeln!(
+            out,
+            "start to first answer: median {:?}, max {:?}",
+            self.restart.0, self.restart.1
+        )?;
+        writeln!(out, "findings: {}", self.findings.len())?;
+        self.findings.iter().take(20).try_for_each(|finding| writeln!(out, "- {finding}"))
+    }
+}
+
+/// Carries out a run and judges it; the evidence is in the folder afterwards.
+///
+/// `between` is called while the server is down after each kill, with the round and the data
+/// directory: the place for further faults.
+pub async fn kill_rounds(
+    plan: &KillRounds,
+    mut between: impl FnMut(u32, &Path),
+) -> Result<KillReport, HarnessError> {
+    let mut runner = Runner::new(plan)?;
+    for round in 0..plan.rounds {
+        if let Err(error) = runner.round(round).await {
+            runner.findings.push(Finding::Server(format!("round {round}: {error}")));
+            break;
+        }
+        between(round, &runner.spec.data_dir);
+    }
+    if runner.findings.is_empty()
+        && let Err(error) = runner.finish().await
+    {
+        runner.findings.push(Finding::Server(format!("after the last round: {error}")));
+    }
+    runner.report()
+}
+
+struct Runner<'a> {
+    plan: &'a KillRounds,
+    spec: ServerSpec,
+    random: StdRng,
+    recorder: Recorder,
+    sessions: Sessions,
+    gate: Gate,
+    tasks: JoinSet<()>,
+    told: Vec<watch::Receiver<Revision>>,
+    log: PersistedLog,
+    /// Events up to here are in `log` for good: the server was allowed to forget them.
+    collected: Vec<Event>,
+    final_keys: Vec<KeyValue>,
+    epoch: u32,
+    starts: Vec<Duration>,
+    killed_starting: u32,
+    findings: Vec<Finding>,
+}
+
+impl<'a> Runner<'a> {
+    fn new(plan: &'a KillRounds) -> Result<Self, HarnessError> {
+        let mut spec = ServerSpec::new(&plan.binary, &plan.folder)?;
+        spec.extra_args.clone_from(&plan.extra_args);
+        let (recorder, sessions, gate) = (Recorder::default(), Sessions::default(), Gate::new());
+        let mut tasks = JoinSet::new();
+        let load = Load { keys: plan.keys, pause: plan.pause };
+        for id in 0..plan.clients {
+            let client = Client::new(id, load, plan.seed, recorder.clone());
+            tasks.spawn(client.run(spec.endpoint(), gate.entrance()));
+        }
+        let mut told = Vec::new();
+        for number in 0..plan.watchers {
+            let watcher = Watcher::new(number, plan.seed, recorder.clone(), sessions.clone());
+            told.push(watcher.told());
+            tasks.spawn(watcher.run(spec.endpoint(), gate.entrance()));
+        }
+        Ok(Self {
+            plan,
+            spec,
+            random: StdRng::seed_from_u64(plan.seed),
+            recorder,
+            sessions,
+            gate,
+            tasks,
+            told,
+            log: PersistedLog::default(),
+            collected: Vec::new(),
+            final_keys: Vec::new(),
+            epoch: 0,
+            starts: Vec::new(),
+            killed_starting: 0,
+            findings: Vec::new(),
+        })
+    }
+
+    async fn round(&mut self, round: u32) -> Result<(), HarnessError> {
+        let every = |every: u32| every > 0 && round % every == every - 1;
+        // The very first start makes the data directory; a torn first start is a case of its own.
+        if round > 0 && self.random.random_ratio(1, 8) {
+            return self.kill_while_starting().await;
+        }
+        let (mut server, connection) = self.start().await?;
+        let (shortest, longest) = self.plan.uptime;
+        let mut uptime = self.random.random_range(shortest..=longest);
+        if every(self.plan.long_round_every) {
+            uptime += Duration::from_secs(4);
+        }
+        sleep(uptime).await;
+        if every(self.plan.compact_every) {
+            self.compact(connection).await?;
+        }
+        if let Some(status) = server.exited()? {
+            return Err(server.exit_error(status));
+        }
+        server.kill().await?;
+        self.gate.set(State::Down);
+        Ok(())
+    }
+
+    async fn kill_while_starting(&mut self) -> Result<(), HarnessError> {
+        let typical = median(&self.starts).max(Duration::from_millis(20));
+        let mut server = self.spec.start()?;
+        let moment = self.random.random_range(Duration::ZERO..=typical);
+        sleep(moment).await;
+        if let Some(status) = server.exited()? {
+            return Err(server.exit_error(status));
+        }
+        self.killed_starting += 1;
+        server.kill().await
+    }
+
+    async fn start(&mut self) -> Result<(Server, Connection), HarnessError> {
+        let began = Instant::now();
+        let mut server = self.spec.start()?;
+        let connection = server.until_ready().await?;
+        self.starts.push(began.elapsed());
+        self.epoch += 1;
+        self.gate.set(State::Up(self.epoch));
+        Ok((server, connection))
+    }
+
+    /// Saves the history so far, then lets the server forget a part of it.
+    async fn compact(&mut self, mut connection: Connection) -> Result<(), HarnessError> {
+        let until = self.write_marker(&mut connection).await?;
+        self.collect(&connection, until).await?;
+        let lowest = self.log.compacted().next().max(Revision(2));
+        let revision = Revision(self.random.random_range(lowest.0..=until.0));
+        let refused = HarnessError::refused(format!("compact at {revision}"));
+        // From here on the server may forget, whether or not its answer arrives.
+        self.log.compacted_at(revision);
+        connection.compact(revision).await.map_err(refused)
+    }
+
+    /// Replaces everything the server can still tell by what it tells now.
+    async fn collect(
+        &mut self,
+        connection: &Connection,
+        until: Revision,
+    ) -> Result<(), HarnessError> {
+        let from = self.log.compacted().next().max(Revision(2));
+        self.collected.retain(|event| event.revision() < from);
+        let told = collect(connection, from, until, &self.recorder, &self.sessions).await?;
+        self.collected.extend(told);
+        Ok(())
+    }
+
+    /// A write of the runner, so that the newest revision is known to have an event.
+    async fn write_marker(&self, connection: &mut Connection) -> Result<Revision, HarnessError> {
+        let value = format!("marker{}", self.recorder.len()).into();
+        let put = Put { key: "marker".into(), value, lease: LeaseId::NONE, prev_kv: true };
+        self.call(connection, Op::Put(put)).await.map(|response| response.revision)
+    }
+
+    /// An operation that has to succeed.
+    async fn call(&self, connection: &mut Connection, op: Op) -> Result<Response, HarnessError> {
+        let id = self.recorder.begin(RUNNER, op.clone());
+        let outcome = connection.call(&op, PATIENCE).await;
+        self.recorder.finish(id, outcome.clone());
+        match outcome {
+            Outcome::Ok(response) => Ok(response),
+            Outcome::Fail(why) | Outcome::Unknown(why) => {
+                Err(HarnessError::refused(format!("{op:?}"))(tonic::Status::unknown(why)))
+            }
+        }
+    }
+
+    /// Starts once more, lets watchers finish, and asks for everything.
+    async fn finish(&mut self) -> Result<(), HarnessError> {
+        let (server, mut connection) = self.start().await?;
+        sleep(self.plan.uptime.1).await;
+        let until = self.write_marker(&mut connection).await?;
+        for (number, told) in self.told.iter_mut().enumerate() {
+            let caught_up = told.wait_for(|told| *told >= until);
+            if timeout(PATIENCE, caught_up).await.is_err() {
+                let what = format!("watcher {number} was not told of revision {until} in time");
+                self.findings.push(Finding::Server(what));
+            }
+        }
+        self.gate.set(State::Over);
+        while self.tasks.join_next().await.is_some() {}
+
+        let until = self.write_marker(&mut connection).await?;
+        self.collect(&connection, until).await?;
+        let everything =
+            |at| Range { range: KeyRange::all(), revision: Some(at), serializable: false };
+        let lowest = self.log.compacted().max(Revision(1)).0;
+        for _ in 0..100 {
+            let at = Revision(self.random.random_range(lowest..=until.0));
+            self.call(&mut connection, Op::Range(everything(at))).await?;
+        }
+        let response = self.call(&mut connection, Op::Range(everything(until))).await?;
+        if let Answer::Range { kvs, .. } = response.answer {
+            self.final_keys = kvs;
+        }
+        server.terminate().await.map(drop)
+    }
+
+    fn report(mut self) -> Result<KillReport, HarnessError> {
+        self.tasks.abort_all();
+        for event in std::mem::take(&mut self.collected) {
+            self.log.push(event);
+        }
+        let evidence = Evidence {
+            history: self.recorder.history(),
+            watches: self.sessions.all(),
+            log: self.log,
+            final_keys: self.final_keys,
+        };
+        let io = HarnessError::io(format!("write evidence to {}", self.plan.folder.display()));
+        evidence.write(&self.plan.folder).map_err(io)?;
+        // Without the server's history, found out of order above, there is nothing to hold
+        // clients' words against.
+        let mut findings = self.findings;
+        if !evidence.final_keys.is_empty() {
+            findings.extend(judge(&evidence));
+            findings.extend(vacuous(self.plan, &evidence));
+        } else if findings.is_empty() {
+            findings.push(Finding::Server("holds no key at the end".into()));
+        }
+        let count = |wanted: fn(&Outcome) -> bool| {
+            evidence.history.iter().filter(|operation| wanted(&operation.outcome)).count()
+        };
+        Ok(KillReport {
+            findings,
+            rounds: (self.plan.rounds, self.killed_starting),
+            outcomes: (
+                count(|outcome| matches!(outcome, Outcome::Ok(_))),
+                count(|outcome| matches!(outcome, Outcome::Fail(_))),
+                count(|outcome| matches!(outcome, Outcome::Unknown(_))),
+            ),
+            acknowledged_writes: acknowledged_writes(&evidence),
+            watches: (
+                evidence.watches.len(),
+                evidence.watches.iter().map(|session| session.events().count()).sum(),
+            ),
+            revisions: (evidence.log.last(), evidence.log.compacted()),
+            restart: (median(&self.starts), self.starts.iter().max().copied().unwrap_or_default()),
+        })
+    }
+}
+
+fn acknowledged_writes(evidence: &Evidence) -> usize {
+    let answered = evidence.history.iter().filter(|operation| !operation.op.is_read());
+    answered.filter(|operation| operation.response().is_some()).count()
+}
+
+/// A run in which hardly anything was acknowledged or watched proves nothing.
+fn vacuous(plan: &KillRounds, evidence: &Evidence) -> Option<Finding> {
+    let writes = acknowledged_writes(evidence);
+    let events: usize = evidence.watches.iter().map(|session| session.events().count()).sum();
+    let least = plan.rounds as usize * 5;
+    (writes < least || (plan.watchers > 0 && events < least)).then(|| {
+        Finding::Vacuous(format!("{writes} acknowledged writes and {events} events; {least} due"))
+    })
+}
+
+fn median(times: &[Duration]) -> Duration {
+    let mut sorted = times.to_vec();
+    sorted.sort_unstable();
+    sorted.get(sorted.len() / 2).copied().unwrap_or_default()
+}

@@ -1,0 +1,35 @@
+//! Real server processes under load and faults.
+//!
+//! - `server`: one server process: start, wait until it serves, kill, stop
+//! - `connection`: one client connection: operations in, outcomes out
+//! - `wire`: the protocol's messages from and to the history's types
+//! - `gate`: tells clients whether the server is up
+//! - `workload`: clients that write and read
+//! - `watchers`: clients that watch, and resume after every restart
+//! - `collect`: asks the server for its history once the dust has settled
+//! - `kill_rounds`: kill -9 at random moments, restart, judge
+//! - `findings`: runs all checkers over what a run left behind
+//! - `filled_store`: writes a known content and verifies every bit of it later
+//! - `bit_flips`: damages each class of file and watches what the server does with it
+
+mod bit_flips;
+mod collect;
+mod connection;
+mod error;
+mod filled_store;
+mod findings;
+mod gate;
+mod kill_rounds;
+mod server;
+mod watchers;
+mod wire;
+mod workload;
+
+pub use bit_flips::{BitFlips, Flip, FlipOutcome, FlipReport, flip_bits};
+pub use collect::Evidence;
+pub use connection::Connection;
+pub use error::HarnessError;
+pub use filled_store::FilledStore;
+pub use findings::{Finding, judge};
+pub use kill_rounds::{KillReport, KillRounds, kill_rounds};
+pub use server::{Server, ServerSpec};
