@@ -30,12 +30,8 @@ impl Check {
 
     async fn run(self, probe: &HealthProbe) -> Result<(), String> {
         match self {
-            Self::SerializableRead => {
-                (probe.serializable_read)().await.map_err(|cause| format!("range error: {cause}"))
-            }
-            Self::LinearizableRead => {
-                (probe.linearizable_read)().await.map_err(|cause| format!("range error: {cause}"))
-            }
+            Self::SerializableRead => (probe.serializable_read)().await,
+            Self::LinearizableRead => (probe.linearizable_read)().await,
             Self::DataCorruption => {
                 // NOSPACE stops writes, not reads: a member with it is ready.
                 let corrupt = (probe.alarms)().contains(&"CORRUPT");
@@ -139,7 +135,8 @@ async fn run(
     }
     if failed {
         tracing::warn!(path = endpoint.name(), list, "Health check error");
-        return text::plain(StatusCode::SERVICE_UNAVAILABLE, list);
+        // The blank line at the end is etcd's.
+        return text::plain(StatusCode::SERVICE_UNAVAILABLE, list + "\n");
     }
     let verbose = query.iter().any(|(key, _)| key == "verbose");
     let list = if verbose { list } else { String::new() };
