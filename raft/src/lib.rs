@@ -5,14 +5,18 @@
 //! [`vetch_storage::StateMachine`] and answers out of it.
 #![forbid(unsafe_code)]
 
+pub(crate) mod apply;
 pub mod disk;
 pub mod log;
+pub mod manifest;
 pub mod platform;
 pub mod replica;
+pub(crate) mod transport;
 pub mod types;
 
 pub use openraft::AsyncRuntime;
 pub use platform::Platform;
 pub use replica::{
-    ApplyObserver, LeaderChange, OpenError, ProposeError, ReadIndexError, Replica, Settings, Status,
+    ApplyObserver, LeaderChange, LeaderChanges, OpenError, ProposeError, ReadIndexError, Replica,
+    Settings, Start, Status,
 };

@@ -1,9 +1,23 @@
 //! What the outside world decides for a node: runtime, engine, disk.
+//!
+//! - [`tokio`]: what ships. Tokio's runtime, files, the configured engine.
+//! - [`sim`]: virtual time, a simulated disk, the memory engine.
 
 use std::fmt::Debug;
+use std::future::Future;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use openraft::AsyncRuntime;
-use vetch_storage::Engine;
+use vetch_storage::{Engine, Fatal};
+
+use crate::disk::{Disk, DiskError};
+use crate::manifest::DirLock;
+
+pub(crate) mod latest;
+pub mod sim;
+pub mod tokio;
 
 /// One bundle of outside world. The shipped one is tokio, files and the chosen engine; the
 /// simulator's is virtual time, a simulated disk and the memory engine. Code above is generic over it,
@@ -12,5 +26,45 @@ pub trait Platform: Debug + Clone + Send + Sync + 'static {
     /// Tasks, timers and channels.
     type Runtime: AsyncRuntime;
     /// The state machine's engine.
-    type Engine: Engine;
+    type Engine: Engine + Debug;
+
+    /// The engine's name as the manifest records it.
+    fn engine_name(&self) -> &'static str;
+
+    /// Opens the engine in `dir`, creating it if there is none. Blocks.
+    fn open_engine(&self, dir: &Path) -> Result<Arc<Self::Engine>, Fatal>;
+
+    /// Makes `dir` and its parents, for this process's user alone. Blocks.
+    fn create_dir(&self, dir: &Path) -> io::Result<()>;
+
+    /// The right to use `dir`; `None` while another process has it.
+    fn try_lock(&self, dir: &Path) -> io::Result<Option<DirLock>>;
+
+    /// The files of `dir`. Blocks.
+    fn open_disk(&self, dir: &Path) -> Result<Arc<dyn Disk>, DiskError>;
+
+    /// Where the state machine keeps its index checkpoints, if this world has such files.
+    fn checkpoint_dir(&self, dir: &Path) -> Option<PathBuf>;
+
+    /// Runs blocking work away from the tasks of the runtime.
+    fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> impl Future<Output = T> + Send;
+
+    /// 64 bits that no other node draws too; from the seed where everything is.
+    fn random(&self) -> u64;
+}
+
+/// Lets every other runnable task run once. On any runtime.
+pub(crate) async fn yield_now() {
+    let mut yielded = false;
+    std::future::poll_fn(|context| {
+        if std::mem::replace(&mut yielded, true) {
+            return std::task::Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        std::task::Poll::Pending
+    })
+    .await;
 }

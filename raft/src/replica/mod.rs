@@ -1,19 +1,46 @@
 //! One member of the group: the crate's public face.
+//!
+//! - [`start`]: from a data directory to a member that serves.
+//! - `propose`, `admission`: writes, and how many may wait.
+//! - `read_index`, `progress`: linearizable reads, and what is applied.
+//! - `leadership`: who leads. `checkpoint`: the engine made durable, the log let go of.
+//! - `stop`, `shutdown`: why a replica ends, and how.
 
+use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use openraft::Raft;
+use openraft_rt::{AsyncRuntime, WatchReceiver};
+use parking_lot::Mutex;
 use vetch_proto::vetchpb::Proposal;
-use vetch_storage::{Applied, Fatal, LogIndex, NodeId, ReadView, Term};
+use vetch_storage::{Applied, Fatal, LogIndex, NodeId, ReadView, Term, Views};
 
+use crate::apply::Applier;
+use crate::apply::snapshot::SnapshotMarks;
+use crate::manifest::{Identity, ManifestError};
 use crate::platform::Platform;
+use crate::types::{TypeConfig, log_id};
 
 pub(crate) mod admission;
+mod checkpoint;
+mod config;
+mod leadership;
+pub(crate) mod progress;
+mod propose;
+mod read_index;
+mod shutdown;
+pub mod start;
+mod stop;
+
+pub use leadership::LeaderChanges;
+pub use start::Start;
 
 /// How a replica behaves; all resolved, nothing left to default here.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// This member.
+    /// This member, when the data directory is fresh; one that has an identity keeps it.
     pub id: NodeId,
     /// Period of heartbeats.
     pub heartbeat_interval: Duration,
@@ -87,6 +114,33 @@ pub enum OpenError {
         /// What the log has.
         first: LogIndex,
     },
+    /// The log ends before what the engine has applied: it was removed, replaced or cut.
+    #[error(
+        "the engine in {data_dir} has applied {applied}, but its log ends at {last}: the log is not \
+         the one this engine was written from; restore its wal folder, or this member from a snapshot"
+    )]
+    LogLost {
+        /// The member's directory.
+        data_dir: String,
+        /// What the engine has.
+        applied: LogIndex,
+        /// Where the log ends.
+        last: LogIndex,
+    },
+    /// The data directory is not one this member can run on.
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    /// A directory could not be made, or its lock not be taken.
+    #[error("cannot prepare {path}: {message}", path = path.display())]
+    Directory {
+        /// Which.
+        path: PathBuf,
+        /// The operating system's words.
+        message: String,
+    },
+    /// Timeouts that contradict each other.
+    #[error("settings cannot be met: {0}")]
+    Settings(String),
 }
 
 /// Why a proposal has no answer.
@@ -95,7 +149,7 @@ pub enum ProposeError {
     /// Too many or too large proposals are waiting. It never entered the log.
     #[error("too many proposals in flight")]
     TooManyRequests,
-    /// No leader took it in time. It never entered the log.
+    /// No leader took it in time, or not in the term asked for. It never entered the log.
     #[error("no leader")]
     NoLeader,
     /// It entered the log but was not applied in time. It **may still be applied**.
@@ -124,74 +178,173 @@ pub enum ReadIndexError {
 }
 
 /// A handle on the running replica; clones share it. Usable from any thread.
-#[derive(Debug)]
+///
+/// Its tasks end with [`shutdown`](Self::shutdown) only, not with the last handle.
 pub struct Replica<P: Platform> {
-    settings: Arc<Settings>,
+    inner: Arc<Inner<P>>,
+}
+
+pub(crate) type RaftOf<P> = Raft<TypeConfig<<P as Platform>::Runtime>, Applier<P>>;
+
+/// What the handles share with the replica's tasks.
+pub(crate) struct Inner<P: Platform> {
+    settings: Settings,
     platform: P,
+    identity: Identity,
+    raft: RaftOf<P>,
+    views: Views<P::Engine>,
+    admission: Arc<admission::Admission>,
+    progress: Arc<progress::Progress>,
+    marks: Arc<SnapshotMarks>,
+    leadership: leadership::Leadership,
+    rounds: read_index::Rounds,
+    stop: stop::Stop,
+    /// Taken by the first shutdown.
+    running: Mutex<Option<shutdown::Running<P>>>,
 }
 
 impl<P: Platform> Clone for Replica<P> {
     fn clone(&self) -> Self {
-        Self { settings: Arc::clone(&self.settings), platform: self.platform.clone() }
+        Self { inner: Arc::clone(&self.inner) }
+    }
+}
+
+impl<P: Platform> fmt::Debug for Replica<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Replica")
+            .field("identity", &self.inner.identity)
+            .field("status", &self.status())
+            .finish_non_exhaustive()
     }
 }
 
 impl<P: Platform> Replica<P> {
-    /// Gives a proposal to the group and waits for what applying it did.
-    pub async fn propose(&self, proposal: Proposal) -> Result<Arc<Applied>, ProposeError> {
-        let _ = proposal;
-        todo!()
+    /// Opens the data directory, bootstraps it if it is fresh, and starts the member. Returns when
+    /// the member serves; a lone voter leads then and has applied its whole log.
+    ///
+    /// Waits while another process holds the directory, and says so in the log.
+    pub async fn open(platform: P, start: Start<P>) -> Result<Self, OpenError> {
+        start::open(platform, start).await
     }
 
-    /// As [`propose`](Self::propose), but only if this member still leads in `term`.
+    /// Who this member is, as its data directory has it.
+    pub fn identity(&self) -> Identity {
+        self.inner.identity
+    }
+
+    /// Gives a proposal to the group and waits for what applying it did.
+    ///
+    /// Cancel-safe in the sense of a client that goes away: what entered the log is applied all the
+    /// same.
+    pub async fn propose(&self, proposal: Proposal) -> Result<Arc<Applied>, ProposeError> {
+        self.inner.propose(&proposal, None).await
+    }
+
+    /// As [`propose`](Self::propose), but only if this member still leads in `term`; else `NoLeader`
+    /// at once.
     pub async fn propose_in_term(
         &self,
         proposal: Proposal,
         term: Term,
     ) -> Result<Arc<Applied>, ProposeError> {
-        let _ = (proposal, term);
-        todo!()
+        self.inner.propose(&proposal, Some(term)).await
     }
 
     /// A position that contains everything acknowledged before this call; one round for all callers
     /// that wait together.
     pub async fn read_index(&self) -> Result<LogIndex, ReadIndexError> {
-        todo!()
+        self.inner.read_index().await
     }
 
-    /// Waits until `index` is applied here.
+    /// Waits until `index` is applied here, for the request timeout at most.
     pub async fn wait_applied(&self, index: LogIndex) -> Result<(), ReadIndexError> {
-        let _ = index;
-        todo!()
+        self.inner.wait_applied(index).await
     }
 
     /// A view that contains everything acknowledged before this call: read index, then wait.
     pub async fn linearizable_view(&self) -> Result<ReadView<P::Engine>, ReadIndexError> {
-        todo!()
+        let index = self.inner.read_index().await?;
+        self.inner.wait_applied(index).await?;
+        Ok(self.view())
     }
 
     /// The newest view of this member, perhaps behind the group.
     pub fn view(&self) -> ReadView<P::Engine> {
-        todo!()
+        self.inner.views.latest()
     }
 
     /// What this member knows now; cheap.
     pub fn status(&self) -> Status {
-        todo!()
+        self.inner.status()
     }
 
-    /// The next change of leadership after the last one this receiver saw.
-    pub fn leader_changes(&self) -> tokio::sync::watch::Receiver<LeaderChange> {
-        todo!()
+    /// News of leadership gained and lost.
+    pub fn leader_changes(&self) -> LeaderChanges {
+        self.inner.leadership.changes()
     }
 
-    /// Resolves when the node must stop, with the reason.
+    /// Resolves when the node must stop, with the reason. Pending as long as all is well.
     pub async fn fatal(&self) -> Fatal {
-        todo!()
+        self.inner.stop.fatal().await
     }
 
-    /// Stops taking proposals, answers or fails what waits, flushes and closes the log.
+    /// Stops taking proposals, answers or fails what waits, flushes and closes the log. Later calls
+    /// return at once. The engine closes when the last handle and the last view are dropped.
     pub async fn shutdown(&self) {
-        todo!()
+        shutdown::shutdown(&self.inner).await;
     }
 }
+
+impl<P: Platform> Inner<P> {
+    fn status(&self) -> Status {
+        let leading = self.leadership.leading();
+        let applied = self.progress.applied();
+        Status {
+            term: self.leadership.term(),
+            leader: self.leadership.leader(),
+            is_leader: leading.is_some(),
+            is_learner: self.leadership.is_learner(),
+            committed: self.committed().max(applied),
+            applied,
+            pending: self.admission.pending(),
+        }
+    }
+
+    fn committed(&self) -> LogIndex {
+        let metrics = self.raft.metrics();
+        let committed = metrics.borrow_watched().local_committed;
+        committed.map_or(LogIndex(0), |id| log_id(&id).index)
+    }
+
+    async fn wait_applied(&self, index: LogIndex) -> Result<(), ReadIndexError> {
+        if self.progress.applied() >= index {
+            return Ok(());
+        }
+        let waits = self.progress.wait(index);
+        match P::Runtime::timeout(self.settings.request_timeout, waits).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(progress::Closed)) => Err(ReadIndexError::Stopped),
+            Err(_) => Err(ReadIndexError::TimedOut),
+        }
+    }
+}
+
+#[cfg(test)]
+impl Settings {
+    /// Quick ones.
+    pub(crate) fn for_tests() -> Self {
+        Self {
+            id: NodeId(7),
+            heartbeat_interval: Duration::from_millis(100),
+            election_timeout: Duration::from_secs(1),
+            request_timeout: Duration::from_secs(7),
+            checkpoint_entries: 10_000,
+            catchup_entries: 5_000,
+            max_inflight_proposals: 5_000,
+            max_inflight_bytes: 64 << 20,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -27,9 +27,33 @@ impl Cause {
         &self.0
     }
 
-    /// What is known of an error that reached us without its [`Fatal`].
+    /// The fatal error somewhere inside `error`; its text alone when there is none.
+    pub fn of(error: &(dyn Error + 'static)) -> Self {
+        let mut next = Some(error);
+        while let Some(error) = next {
+            let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+            if let Some(cause) = error.downcast_ref::<Self>() {
+                return cause.clone();
+            }
+            if let Some(fatal) = error.downcast_ref::<Fatal>() {
+                return Self(fatal.clone());
+            }
+            if let Some(fatal) = wrapped.and_then(|inner| inner.downcast_ref::<Fatal>()) {
+                return Self(fatal.clone());
+            }
+            next = error.source();
+        }
+        Self::of_text(error.to_string())
+    }
+
     fn of_text(message: String) -> Self {
         Self(Fatal::Io { path: PathBuf::from("data directory"), message, no_space: false })
+    }
+}
+
+impl From<Fatal> for Cause {
+    fn from(fatal: Fatal) -> Self {
+        Self(fatal)
     }
 }
 
@@ -51,10 +75,7 @@ impl Eq for Cause {}
 
 impl ErrorSource for Cause {
     fn from_error<E: Error + 'static>(error: &E) -> Self {
-        let error: &(dyn Error + 'static) = error;
-        let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        let fatal = inner.and_then(|inner| inner.downcast_ref::<Fatal>());
-        fatal.map_or_else(|| Self::of_text(error.to_string()), |fatal| Self(fatal.clone()))
+        Self::of(error)
     }
 
     fn from_string(msg: impl ToString) -> Self {

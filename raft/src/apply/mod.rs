@@ -1,0 +1,207 @@
+//! openraft's state machine over [`StateMachine`]: committed entries in, answers out.
+//!
+//! **Order, always:** state visible, events published, applied index advanced, clients answered.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
+use futures::{Stream, StreamExt};
+use openraft::storage::{ApplyResponder, EntryResponder, RaftStateMachine};
+use openraft::{AsyncRuntime, RaftSnapshotBuilder};
+use prost::Message;
+use tokio::sync::oneshot;
+use vetch_proto::vetchpb::{MemberRecord, Proposal};
+use vetch_storage::{Applied, Entry, Fatal, LogId, StateMachine};
+
+use crate::platform::{Platform, yield_now};
+use crate::replica::ApplyObserver;
+use crate::replica::progress::Progress;
+use crate::types::cause::into_io;
+use crate::types::membership::{decode_membership, encode_membership};
+use crate::types::{
+    self, Membership, Payload, RaftLogId, StoredMembership, TypeConfig, log_id, raft_log_id,
+};
+
+pub(crate) mod snapshot;
+
+use snapshot::{SnapshotMark, SnapshotMarks};
+
+/// Entries that become visible together at most. Bounds how long one turn of the applying task keeps
+/// the others of its runtime waiting, which matters in a replay after a restart.
+const MAX_BATCH: usize = 512;
+
+type Config<P> = TypeConfig<<P as Platform>::Runtime>;
+
+/// Owns the state machine and applies to it.
+pub(crate) struct Applier<P: Platform> {
+    machine: StateMachine<P::Engine>,
+    node: u64,
+    membership: StoredMembership,
+    observer: Arc<dyn ApplyObserver<P>>,
+    progress: Arc<Progress>,
+    marks: Arc<SnapshotMarks>,
+    /// Dropped with the applier: tells the replica's shutdown that the engine is no longer written.
+    _gone: oneshot::Sender<()>,
+}
+
+/// Applied, not yet visible. Not part of the applier: it lives within one call of openraft.
+struct Batch<P: Platform> {
+    applied: Vec<Arc<Applied>>,
+    waiting: Vec<(usize, ApplyResponder<Config<P>>)>,
+}
+
+impl<P: Platform> Applier<P> {
+    pub(crate) fn new(
+        machine: StateMachine<P::Engine>,
+        node: u64,
+        observer: Arc<dyn ApplyObserver<P>>,
+        progress: Arc<Progress>,
+        marks: Arc<SnapshotMarks>,
+        gone: oneshot::Sender<()>,
+    ) -> Result<Self, Fatal> {
+        let membership = stored_membership(&machine)?;
+        progress.advance(machine.applied());
+        progress.set_sole_voter(is_sole_voter(node, membership.membership()));
+        marks.set_applied(machine.applied(), &membership);
+        Ok(Self { machine, node, membership, observer, progress, marks, _gone: gone })
+    }
+
+    fn apply_entry(&mut self, entry: types::Entry) -> Result<Applied, Fatal> {
+        let id = log_id(&entry.log_id);
+        match entry.payload {
+            Payload::Blank => self.machine.apply(id, Entry::Blank),
+            Payload::Proposal(encoded) => {
+                let proposal = Proposal::decode(encoded.0).map_err(|e| undecodable(id, &e))?;
+                self.machine.apply(id, Entry::Proposal(&proposal))
+            }
+            Payload::Membership { membership, record } => {
+                self.apply_membership(id, entry.log_id, membership, record)
+            }
+        }
+    }
+
+    fn apply_membership(
+        &mut self,
+        id: LogId,
+        raft_id: RaftLogId,
+        membership: Membership,
+        record: Option<bytes::Bytes>,
+    ) -> Result<Applied, Fatal> {
+        let record = record.map(MemberRecord::decode).transpose();
+        let record = record.map_err(|e| undecodable(id, &e))?.unwrap_or_default();
+        let removed = (record.removed != 0).then_some(vetch_storage::NodeId(record.removed));
+        let encoded = encode_membership(&membership);
+        let entry = Entry::Membership { encoded, member: record.member, removed };
+        let applied = self.machine.apply(id, entry)?;
+        self.membership = StoredMembership::new(Some(raft_id), membership);
+        Ok(applied)
+    }
+
+    /// Makes the batch visible and answers it.
+    fn flush(&mut self, batch: &mut Batch<P>) -> Result<(), Fatal> {
+        let Some(last) = batch.applied.last() else { return Ok(()) };
+        let last = last.id;
+        self.machine.commit()?;
+        self.observer.on_applied(&self.machine.view(), &batch.applied);
+        self.marks.set_applied(last, &self.membership);
+        self.progress.set_sole_voter(is_sole_voter(self.node, self.membership.membership()));
+        self.progress.advance(last);
+        for (at, responder) in batch.waiting.drain(..) {
+            responder.send(Arc::clone(&batch.applied[at]));
+        }
+        batch.applied.clear();
+        Ok(())
+    }
+}
+
+/// Whether this member alone decides what is committed.
+fn is_sole_voter(node: u64, membership: &Membership) -> bool {
+    membership.voter_ids().eq([node])
+}
+
+/// The newest applied membership, as the machine keeps it.
+fn stored_membership<E: vetch_storage::Engine>(
+    machine: &StateMachine<E>,
+) -> Result<StoredMembership, Fatal> {
+    let Some((id, encoded)) = machine.membership() else {
+        return Ok(StoredMembership::default());
+    };
+    let membership = decode_membership(encoded).map_err(|error| undecodable(id, &error))?;
+    Ok(StoredMembership::new(raft_log_id(id), membership))
+}
+
+fn undecodable(id: LogId, error: &prost::DecodeError) -> Fatal {
+    Fatal::Corrupt {
+        location: format!("log entry {} of term {}", id.index, id.term),
+        expected: "an entry this version can decode".to_owned(),
+        found: error.to_string(),
+    }
+}
+
+impl<P: Platform> RaftStateMachine<Config<P>> for Applier<P> {
+    type SnapshotData = SnapshotMark;
+    type SnapshotBuilder = SnapshotBuilder;
+
+    async fn applied_state(&mut self) -> Result<(Option<RaftLogId>, StoredMembership), io::Error> {
+        Ok((raft_log_id(self.machine.applied()), self.membership.clone()))
+    }
+
+    async fn apply<S>(&mut self, mut entries: S) -> Result<(), io::Error>
+    where
+        S: Stream<Item = Result<EntryResponder<Config<P>>, io::Error>> + Unpin + Send,
+    {
+        let mut batch = Batch::<P> { applied: Vec::new(), waiting: Vec::new() };
+        while let Some(item) = entries.next().await {
+            let (entry, responder) = item?;
+            let applied = self.apply_entry(entry).map_err(into_io)?;
+            if let Some(responder) = responder {
+                batch.waiting.push((batch.applied.len(), responder));
+            }
+            batch.applied.push(Arc::new(applied));
+            if batch.applied.len() == MAX_BATCH {
+                self.flush(&mut batch).map_err(into_io)?;
+                yield_now().await;
+            }
+        }
+        self.flush(&mut batch).map_err(into_io)
+    }
+
+    async fn get_snapshot_builder(&mut self) -> Self::SnapshotBuilder {
+        SnapshotBuilder(Arc::clone(&self.marks))
+    }
+
+    async fn install_snapshot(
+        &mut self,
+        meta: &snapshot::Meta,
+        _: SnapshotMark,
+    ) -> Result<(), io::Error> {
+        // Reached only from a peer, and there is no transport to one.
+        let message = format!("this version cannot install the state of {meta} from a peer");
+        Err(io::Error::new(io::ErrorKind::Unsupported, message))
+    }
+
+    async fn get_current_snapshot(&mut self) -> Result<Option<snapshot::Snapshot>, io::Error> {
+        Ok(self.marks.current())
+    }
+}
+
+impl<P: Platform> fmt::Debug for Applier<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Applier").field("applied", &self.machine.applied()).finish_non_exhaustive()
+    }
+}
+
+/// "Builds" a snapshot by saying where the durable state ends.
+#[derive(Debug)]
+pub(crate) struct SnapshotBuilder(Arc<SnapshotMarks>);
+
+impl<R: AsyncRuntime> RaftSnapshotBuilder<TypeConfig<R>> for SnapshotBuilder {
+    type SnapshotData = SnapshotMark;
+
+    async fn build_snapshot(&mut self) -> Result<snapshot::Snapshot, io::Error> {
+        // Asked for by our checkpointer alone, which has set the mark before; or by openraft when it
+        // finds a purged log at the start, and then the purged position is the mark.
+        self.0.current().ok_or_else(|| io::Error::other("no checkpoint yet"))
+    }
+}

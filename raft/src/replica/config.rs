@@ -1,0 +1,70 @@
+//! Our settings as openraft's configuration.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use openraft::{Config, ConfigError, SnapshotPolicy};
+
+use super::Settings;
+
+/// Feeding a peer a whole state may take long; it is no reason to give up on it.
+const INSTALL_SNAPSHOT_TIMEOUT: Duration = Duration::from_mins(10);
+
+/// The mapping. etcd's election timeout E is when a follower starts to campaign at the earliest;
+/// openraft's is the wait of a follower on top of the leader's lease, so that 0.3 E to 0.6 E of
+/// openraft's bring a new leader within about E.
+pub(super) fn raft_config(settings: &Settings) -> Result<Arc<Config>, ConfigError> {
+    let election = millis(settings.election_timeout);
+    let heartbeat = millis(settings.heartbeat_interval).max(1);
+    let election_min = (election * 3 / 10).max(heartbeat + 1);
+    let config = Config {
+        cluster_name: "vetch".to_owned(),
+        heartbeat_interval: heartbeat,
+        election_timeout_min: election_min,
+        election_timeout_max: (election * 6 / 10).max(election_min + 1),
+        install_snapshot_timeout: millis(INSTALL_SNAPSHOT_TIMEOUT),
+        // Our checkpoints decide what is a snapshot and when; see `checkpoint`.
+        snapshot_policy: SnapshotPolicy::Never,
+        max_in_snapshot_log_to_keep: settings.catchup_entries,
+        enable_pre_vote: Some(true),
+        // The state machine is not flushed before it answers, so a restarted leader must be elected
+        // anew: only its first entry tells it what was committed.
+        enable_leader_restore: Some(false),
+        ..Config::default()
+    };
+    config.validate().map(Arc::new)
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX / 16)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(heartbeat: u64, election: u64) -> Settings {
+        Settings {
+            heartbeat_interval: Duration::from_millis(heartbeat),
+            election_timeout: Duration::from_millis(election),
+            ..Settings::for_tests()
+        }
+    }
+
+    #[test]
+    fn election_timeouts_are_fractions_of_etcds() {
+        let config = raft_config(&settings(100, 1000)).unwrap();
+        assert_eq!((config.election_timeout_min, config.election_timeout_max), (300, 600));
+        assert_eq!(config.heartbeat_interval, 100);
+        assert_eq!(config.enable_leader_restore, Some(false));
+        assert_eq!(config.enable_pre_vote, Some(true));
+    }
+
+    #[test]
+    fn every_ratio_etcd_accepts_is_valid_here() {
+        for (heartbeat, election) in [(1, 5), (10, 50), (100, 500), (100, 50_000), (10_000, 50_000)]
+        {
+            raft_config(&settings(heartbeat, election)).unwrap();
+        }
+    }
+}

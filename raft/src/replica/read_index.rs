@@ -1,0 +1,126 @@
+//! ReadIndex (Raft dissertation, section 6.4): the position a linearizable read must have seen.
+
+use std::mem;
+use std::sync::Arc;
+
+use openraft::error::{LinearizableReadError, RaftError};
+use openraft::raft::ReadPolicy;
+use openraft_rt::{AsyncRuntime, Instant};
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+use vetch_storage::LogIndex;
+
+use super::{Inner, ReadIndexError};
+use crate::platform::Platform;
+use crate::types::log_index;
+
+/// Rounds in flight at most: while one waits for the quorum, the next gathers company.
+const MAX_ROUNDS: usize = 2;
+
+type Answer = Result<LogIndex, ReadIndexError>;
+
+/// Readers that share rounds.
+///
+/// **Invariant:** a round answers only readers that came before it began, so that what it confirms
+/// is at least as new as what any of them may have heard of.
+#[derive(Debug, Default)]
+pub(crate) struct Rounds {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    running: usize,
+    waiting: Vec<oneshot::Sender<Answer>>,
+}
+
+impl Rounds {
+    /// Joins the next round; `true` when the caller must start it.
+    fn join(&self) -> (oneshot::Receiver<Answer>, bool) {
+        let (reader, answer) = oneshot::channel();
+        let mut state = self.state.lock();
+        state.waiting.push(reader);
+        let start = state.running < MAX_ROUNDS;
+        state.running += usize::from(start);
+        (answer, start)
+    }
+
+    /// The next round's readers; `None` ends the caller's turn.
+    fn take(&self) -> Option<Vec<oneshot::Sender<Answer>>> {
+        let mut state = self.state.lock();
+        if state.waiting.is_empty() {
+            state.running -= 1;
+            return None;
+        }
+        Some(mem::take(&mut state.waiting))
+    }
+}
+
+impl<P: Platform> Inner<P> {
+    pub(super) async fn read_index(self: &Arc<Self>) -> Answer {
+        if self.stop.has_begun() {
+            return Err(ReadIndexError::Stopped);
+        }
+        if let Some(index) = self.sole_leader_index() {
+            return Ok(index);
+        }
+        self.shared_round().await
+    }
+
+    /// The only voter that leads needs nobody's confirmation: no other member can have been elected
+    /// or have acknowledged anything, and what this one acknowledged it had applied before.
+    ///
+    /// It must have applied an entry of its own term first: until then entries that an earlier
+    /// incarnation acknowledged may still be in the log alone.
+    pub(super) fn sole_leader_index(&self) -> Option<LogIndex> {
+        let leading = self.leadership.leading()?;
+        let settled = self.progress.is_sole_voter() && self.progress.applied_term() == leading;
+        settled.then(|| self.progress.applied())
+    }
+
+    pub(super) async fn shared_round(self: &Arc<Self>) -> Answer {
+        let (answer, start) = self.rounds.join();
+        if start {
+            // A task of its own: a reader that goes away must not take the round of others with it.
+            let inner = Arc::clone(self);
+            drop(P::Runtime::spawn(async move { inner.run_rounds().await }));
+        }
+        match P::Runtime::timeout(self.settings.request_timeout, answer).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err(ReadIndexError::Stopped),
+            Err(_) => Err(ReadIndexError::TimedOut),
+        }
+    }
+
+    async fn run_rounds(&self) {
+        while let Some(readers) = self.rounds.take() {
+            let answer = self.confirm_read_index().await;
+            for reader in readers {
+                drop(reader.send(answer.clone()));
+            }
+        }
+    }
+
+    /// One round: a position no older than now, confirmed by a quorum.
+    pub(super) async fn confirm_read_index(&self) -> Answer {
+        let deadline = <P::Runtime as AsyncRuntime>::Instant::now() + self.settings.request_timeout;
+        loop {
+            match self.raft.get_read_linearizer(ReadPolicy::ReadIndex).await {
+                Ok(confirmed) => return Ok(log_index(confirmed.read_log_id().index())),
+                Err(RaftError::Fatal(_)) => return Err(ReadIndexError::Stopped),
+                Err(RaftError::APIError(LinearizableReadError::QuorumNotEnough(_))) => {
+                    if <P::Runtime as AsyncRuntime>::Instant::now() >= deadline {
+                        return Err(ReadIndexError::TimedOut);
+                    }
+                }
+                Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(_))) => {
+                    let leads = self.leadership.until_leading();
+                    if P::Runtime::timeout_at(deadline, leads).await.is_err() {
+                        return Err(ReadIndexError::TimedOut);
+                    }
+                    // Leading again: a later confirmation serves these readers as well.
+                }
+            }
+        }
+    }
+}

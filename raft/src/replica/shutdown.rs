@@ -1,0 +1,55 @@
+//! How a replica ends.
+
+use std::sync::Arc;
+
+use openraft_rt::AsyncRuntime;
+use tokio::sync::oneshot;
+
+use super::Inner;
+use crate::disk::Disk;
+use crate::manifest::DirLock;
+use crate::platform::Platform;
+use crate::types::log_id;
+
+type JoinHandle<P> = <<P as Platform>::Runtime as AsyncRuntime>::JoinHandle<()>;
+
+/// What runs for the replica, and what it holds.
+pub(crate) struct Running<P: Platform> {
+    pub(super) supervisor: JoinHandle<P>,
+    pub(super) checkpoints: JoinHandle<P>,
+    /// Dropped to end the checkpoints, after a last one.
+    pub(super) stop_checkpoints: oneshot::Sender<()>,
+    /// Resolves when the applier, and with it the last writer of the engine, is gone.
+    pub(super) applier_gone: oneshot::Receiver<()>,
+    /// The log's files. The writer ends when everyone has let go of them.
+    pub(super) disk: Arc<dyn Disk>,
+    /// Released last: whoever waits for it finds everything closed.
+    pub(super) lock: DirLock,
+}
+
+pub(super) async fn shutdown<P: Platform>(inner: &Arc<Inner<P>>) {
+    inner.stop.begin();
+    let Some(running) = inner.running.lock().take() else { return };
+    drain(inner).await;
+    drop(running.stop_checkpoints);
+    // Errors of joins: a task that panicked has said so itself, and there is nothing left to stop.
+    drop(running.checkpoints.await);
+    drop(inner.raft.shutdown().await);
+    drop(running.supervisor.await);
+    drop(running.applier_gone.await);
+    drop(running.disk);
+    drop(running.lock);
+}
+
+/// Lets what is in the queue or in the log be applied and answered, within the time a request may
+/// take anyway.
+async fn drain<P: Platform>(inner: &Arc<Inner<P>>) {
+    let drained = async {
+        // Asked through the queue of proposals, so every earlier one is in the log by now.
+        let last = inner.raft.with_raft_state(|state| state.log_ids.last().map(log_id)).await;
+        if let Ok(Some(last)) = last {
+            let _ = inner.progress.wait(last.index).await;
+        }
+    };
+    drop(P::Runtime::timeout(inner.settings.request_timeout, drained).await);
+}

@@ -1,0 +1,320 @@
+//! From a data directory to a member that serves.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use openraft::Raft;
+use openraft::error::Fatal as RaftFatal;
+use openraft_rt::{AsyncRuntime, Select2, WatchReceiver};
+use parking_lot::Mutex;
+use prost::Message;
+use tokio::sync::oneshot;
+use vetch_proto::etcdserverpb::Member;
+use vetch_proto::vetchpb::proposal::Command;
+use vetch_proto::vetchpb::{MemberPublish, MemberRecord, Proposal};
+use vetch_storage::machine::Options;
+use vetch_storage::{ClusterId, Fatal, LogIndex, NodeId, StateMachine};
+
+use super::admission::Admission;
+use super::checkpoint::Checkpoints;
+use super::leadership::{Leadership, follow};
+use super::progress::Progress;
+use super::read_index::Rounds;
+use super::shutdown::Running;
+use super::stop::Stop;
+use super::{ApplyObserver, Inner, OpenError, RaftOf, Replica, Settings, config};
+use crate::apply::Applier;
+use crate::apply::snapshot::SnapshotMarks;
+use crate::disk::{Disk, DiskError, FileName};
+use crate::log::{LogOptions, LogStore};
+use crate::manifest::{self, DirLock, Identity, Manifest};
+use crate::platform::Platform;
+use crate::transport::NoPeers;
+use crate::types::{
+    Cause, CommittedLeaderId, Entry, Membership, Payload, RaftLogId, TypeConfig, log_id, log_index,
+};
+
+/// How often a held directory is asked for.
+const LOCK_POLL: Duration = Duration::from_millis(100);
+
+/// What a member starts from.
+pub struct Start<P: Platform> {
+    /// Holds everything the member has; created when it is not there.
+    pub data_dir: PathBuf,
+    /// How it behaves.
+    pub settings: Settings,
+    /// The cluster a fresh directory becomes part of; an older one keeps its own.
+    pub cluster: ClusterId,
+    /// This member's record as its flags have it. The id is the directory's or the settings'; name
+    /// and client URLs are published when they differ from what the group knows; peer URLs count
+    /// in a fresh directory only.
+    pub member: Member,
+    /// Hears what is applied, from the first entry the engine does not have yet.
+    pub observer: Arc<dyn ApplyObserver<P>>,
+}
+
+impl<P: Platform> fmt::Debug for Start<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Start")
+            .field("data_dir", &self.data_dir)
+            .field("settings", &self.settings)
+            .field("cluster", &self.cluster)
+            .field("member", &self.member)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Everything open, nothing running.
+struct Parts<P: Platform> {
+    settings: Settings,
+    identity: Identity,
+    machine: StateMachine<P::Engine>,
+    log: LogStore,
+    disk: Arc<dyn Disk>,
+    observer: Arc<dyn ApplyObserver<P>>,
+    lock: DirLock,
+}
+
+/// See [`Replica::open`].
+pub(super) async fn open<P: Platform>(
+    platform: P,
+    start: Start<P>,
+) -> Result<Replica<P>, OpenError> {
+    let Start { data_dir, settings, cluster, member, observer } = start;
+    let lock = take_directory(&platform, &data_dir).await?;
+    let home = platform.open_disk(&data_dir).map_err(Fatal::from)?;
+    let fresh = || Manifest {
+        identity: Identity { cluster, member: settings.id, instance: platform.random() },
+        engine: platform.engine_name().to_owned(),
+        initialized: false,
+    };
+    let mut manifest = read_or_make(&platform, &*home, fresh).await?;
+    let identity = manifest.identity;
+    let member = Member { id: identity.member.0, ..member };
+
+    let machine = open_machine(&platform, &data_dir).await?;
+    let disk = platform.open_disk(&data_dir.join("member/wal")).map_err(Fatal::from)?;
+    let log = LogStore::open(Arc::clone(&disk), LogOptions::default());
+    let log = log.await.map_err(Fatal::from)?;
+    check_log(&data_dir, &log, machine.applied().index, manifest.initialized)?;
+    if !manifest.initialized {
+        begin_log(&log, first_entry(identity.member, &member)).await?;
+        manifest.initialized = true;
+        manifest::store(&*home, &manifest).await?;
+    }
+    let parts = Parts { settings, identity, machine, log, disk, observer, lock };
+    let replica = spawn(platform, parts).await?;
+    lead(&replica).await?;
+    publish(&replica, member).await;
+    Ok(replica)
+}
+
+/// Makes the directory and waits for the right to use it.
+async fn take_directory<P: Platform>(platform: &P, dir: &Path) -> Result<DirLock, OpenError> {
+    let failed = |error: io::Error| OpenError::Directory {
+        path: dir.to_owned(),
+        message: error.to_string(),
+    };
+    platform.create_dir(&dir.join("member/snap")).map_err(failed)?;
+    let mut waiting = false;
+    loop {
+        if let Some(lock) = platform.try_lock(dir).map_err(failed)? {
+            if waiting {
+                tracing::info!(path = %dir.display(), "the data directory is free; going on");
+            }
+            return Ok(lock);
+        }
+        if !std::mem::replace(&mut waiting, true) {
+            tracing::warn!(
+                path = %dir.display(),
+                "another process uses this data directory; waiting until it ends"
+            );
+        }
+        // Asked again and again, not waited for in the kernel, so that a signal can end the wait.
+        P::Runtime::sleep(LOCK_POLL).await;
+    }
+}
+
+/// The directory's manifest; a fresh directory gets `fresh`.
+async fn read_or_make<P: Platform>(
+    platform: &P,
+    home: &dyn Disk,
+    fresh: impl FnOnce() -> Manifest,
+) -> Result<Manifest, OpenError> {
+    if let Some(manifest) = manifest::load(home)? {
+        let path = home.path(&FileName::new("MANIFEST"));
+        manifest.check_engine(&path, platform.engine_name())?;
+        return Ok(manifest);
+    }
+    let manifest = fresh();
+    manifest::store(home, &manifest).await?;
+    Ok(manifest)
+}
+
+async fn open_machine<P: Platform>(
+    platform: &P,
+    data_dir: &Path,
+) -> Result<StateMachine<P::Engine>, Fatal> {
+    let (engine_dir, snap_dir) = (data_dir.join("member/engine"), data_dir.join("member/snap"));
+    let opener = platform.clone();
+    let open = move || {
+        let engine = opener.open_engine(&engine_dir)?;
+        let options = Options { checkpoint_dir: opener.checkpoint_dir(&snap_dir) };
+        StateMachine::open(engine, options)
+    };
+    platform.blocking(open).await
+}
+
+/// Whether log and engine belong together.
+fn check_log(
+    data_dir: &Path,
+    log: &LogStore,
+    applied: LogIndex,
+    initialized: bool,
+) -> Result<(), OpenError> {
+    let (first, end) = log.bounds();
+    let (first, last) = (log_index(first), LogIndex(end));
+    let data_dir = || data_dir.display().to_string();
+    if applied.next() < first {
+        return Err(OpenError::Gap { data_dir: data_dir(), applied, first });
+    }
+    // With one voter nothing is applied before it is in this very log.
+    if last < applied || (initialized && last == LogIndex(0)) {
+        return Err(OpenError::LogLost { data_dir: data_dir(), applied, last });
+    }
+    Ok(())
+}
+
+/// Writes the first entry, unless a crash came between it and the manifest's note of it.
+async fn begin_log(log: &LogStore, first: Entry) -> Result<(), Fatal> {
+    if log.bounds().1 > 0 {
+        return Ok(());
+    }
+    let (written, durable) = oneshot::channel();
+    log.append_entries([first], move |result| drop(written.send(result)))?;
+    durable.await.unwrap_or(Err(DiskError::Closed.into()))?;
+    Ok(())
+}
+
+/// The entry every history begins with: who votes, and the member's record. Of term 0, like
+/// openraft's own initialization, whose payload could not carry the record.
+fn first_entry(id: NodeId, member: &Member) -> Entry {
+    let membership = Membership::new_with_defaults(vec![[id.0].into()], []);
+    let record = MemberRecord { member: Some(member.clone()), removed: 0 };
+    Entry {
+        log_id: RaftLogId::new(CommittedLeaderId::new(0), 0),
+        payload: Payload::Membership { membership, record: Some(record.encode_to_vec().into()) },
+    }
+}
+
+async fn spawn<P: Platform>(platform: P, parts: Parts<P>) -> Result<Replica<P>, OpenError> {
+    let Parts { settings, identity, machine, log, disk, observer, lock } = parts;
+    let raft_config =
+        config::raft_config(&settings).map_err(|error| OpenError::Settings(error.to_string()))?;
+    let (progress, marks) = (Arc::<Progress>::default(), Arc::<SnapshotMarks>::default());
+    let (gone, applier_gone) = oneshot::channel();
+    let (views, checkpointer) = (machine.views(), machine.checkpointer());
+    let applier = Applier::<P>::new(
+        machine,
+        identity.member.0,
+        observer,
+        Arc::clone(&progress),
+        Arc::clone(&marks),
+        gone,
+    )?;
+    if let Some(purged) = log.purged() {
+        marks.set_purged(log_id(&purged));
+    }
+    let raft: RaftOf<P> = Raft::build(identity.member.0, raft_config, NoPeers, log, applier)
+        .await
+        .map_err(|error| raft_fatal(&error))?;
+    let inner = Arc::new(Inner {
+        admission: Admission::new(settings.max_inflight_proposals, settings.max_inflight_bytes),
+        settings,
+        platform,
+        identity,
+        raft,
+        views,
+        progress,
+        marks,
+        leadership: Leadership::new(),
+        rounds: Rounds::default(),
+        stop: Stop::new(),
+        running: Mutex::new(None),
+    });
+    inner.raft.run();
+    let (stop_checkpoints, stopped) = oneshot::channel();
+    let checkpoints = Checkpoints::new(Arc::clone(&inner), checkpointer);
+    *inner.running.lock() = Some(Running {
+        supervisor: P::Runtime::spawn(supervise(Arc::clone(&inner))),
+        checkpoints: P::Runtime::spawn(checkpoints.run(stopped)),
+        stop_checkpoints,
+        applier_gone,
+        disk,
+        lock,
+    });
+    Ok(Replica { inner })
+}
+
+/// A lone voter has nobody to wait for: it campaigns at once instead of after an election timeout,
+/// and serves when it has applied its log.
+async fn lead<P: Platform>(replica: &Replica<P>) -> Result<(), OpenError> {
+    let inner = &replica.inner;
+    let node = inner.identity.member.0;
+    let alone = inner.raft.with_raft_state(move |state| {
+        state.membership_state.effective().membership().voter_ids().eq([node])
+    });
+    if !alone.await.unwrap_or(true) {
+        return Ok(());
+    }
+    drop(inner.raft.trigger().elect(false).await);
+    match P::Runtime::select2(inner.stop.fatal(), inner.leadership.until_leading()).await {
+        Select2::First(fatal) => {
+            replica.shutdown().await;
+            Err(fatal.into())
+        }
+        Select2::Second(()) => Ok(()),
+    }
+}
+
+/// Tells the group what this member's flags say now, when it knows otherwise.
+async fn publish<P: Platform>(replica: &Replica<P>, member: Member) {
+    let id = replica.inner.identity.member;
+    let known = replica.view().members().get(id).cloned().unwrap_or_default();
+    if known.name == member.name && known.client_ur_ls == member.client_ur_ls {
+        return;
+    }
+    let record = Member { name: member.name, client_ur_ls: member.client_ur_ls, ..known };
+    let command = Command::MemberPublish(MemberPublish { member: Some(record) });
+    let proposal = Proposal { command: Some(command), ..Proposal::default() };
+    if let Err(error) = replica.propose(proposal).await {
+        tracing::warn!(%error, "could not publish this member's name and client URLs");
+    }
+}
+
+/// The fatal error openraft ended with.
+fn raft_fatal<R: AsyncRuntime>(error: &RaftFatal<TypeConfig<R>>) -> Fatal {
+    Cause::of(error).fatal().clone()
+}
+
+/// Follows openraft until it ends, and says why it did.
+async fn supervise<P: Platform>(inner: Arc<Inner<P>>) {
+    let fatal = inner.stop.fatal();
+    let ended = P::Runtime::select2(fatal, follow(Arc::clone(&inner))).await;
+    if let Select2::First(fatal) = ended {
+        tracing::error!(%fatal, "this member stops");
+        drop(inner.raft.shutdown().await);
+        follow(Arc::clone(&inner)).await;
+    } else {
+        let state = inner.raft.metrics().borrow_watched().running_state.clone();
+        if let Err(error @ (RaftFatal::StorageError(_) | RaftFatal::Panicked)) = state {
+            let fatal = raft_fatal(&error);
+            tracing::error!(%fatal, "this member stops");
+            inner.stop.raise(fatal);
+        }
+    }
+    inner.progress.close();
+}
