@@ -122,7 +122,8 @@ fn payload_crc(header: &[u8], payload: &[u8]) -> u32 {
 /// Why there is no record here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Absent {
-    /// Only zeros where the header would be: nothing was written, or its sector was lost.
+    /// Nothing of this segment: zeros where the header would be, because nothing was written or its sector was lost,
+    /// or an older segment's record.
     Nothing,
     /// Something is here that was not written as it is.
     Damaged {
@@ -151,6 +152,10 @@ pub(super) fn header_at(segment: &[u8], offset: usize, epoch: u64) -> Result<Hea
         return Err(damaged(format!("header CRC {expected:08x}"), format!("{found:08x}"), end));
     }
     let header_epoch = u64_at(bytes, 16);
+    if header_epoch < epoch {
+        // A whole header of an older segment in the same blocks: to this segment it is nothing.
+        return Err(Absent::Nothing);
+    }
     if header_epoch != epoch {
         return Err(damaged(format!("epoch {epoch}"), format!("epoch {header_epoch}"), end));
     }

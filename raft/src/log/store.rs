@@ -162,6 +162,12 @@ impl LogStore {
         Ok(())
     }
 
+    /// The entry at `index`, if the log has it.
+    pub fn read_one(&self, index: u64) -> Result<Option<Entry>, LogError> {
+        let entries = self.read(index, index.saturating_add(1))?;
+        Ok(entries.into_iter().find(|entry| entry.log_id.index == index))
+    }
+
     /// The vote that was recorded last.
     pub fn vote(&self) -> Option<Vote> {
         self.shared.state.lock().vote
