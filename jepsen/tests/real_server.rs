@@ -6,7 +6,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 use vetch_jepsen::durability::Rule;
-use vetch_jepsen::harness::{Evidence, Finding, KillRounds, judge, kill_rounds};
+use vetch_jepsen::harness::{
+    BitFlips, DiskFull, Evidence, FilledStore, Finding, KillRounds, ServerSpec, fill_disk,
+    flip_bits, judge, kill_rounds,
+};
+use vetch_jepsen::history::{LeaseId, Op, Outcome, Put};
 
 #[expect(clippy::print_stdout, reason = "a skipped test says so")]
 fn server() -> Option<PathBuf> {
@@ -79,6 +83,59 @@ async fn a_data_directory_set_back_is_noticed() {
     assert!(refuted, "{report}");
     let watch_noticed = report.findings.iter().any(|found| matches!(found, Finding::Watch(_)));
     assert!(watch_noticed, "{report}");
+}
+
+/// One bit in any file: found and named, or harmless. etcd itself does not pass this: its database
+/// pages carry no checksums.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flipped_bit_is_never_served() {
+    let Some(binary) = server() else { return };
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let plan = BitFlips {
+        binary,
+        folder: folder.path().to_owned(),
+        seed: 5,
+        writes: 300,
+        flips_per_class: 2,
+        extra_args: Vec::new(),
+    };
+    let report = flip_bits(&plan).await.expect("carried out");
+    assert!(report.passed(), "seed {}:\n{report}", plan.seed);
+}
+
+/// The verification behind the bit flips must see a single changed key.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_changed_store_is_noticed() {
+    let Some(binary) = server() else { return };
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let mut server = ServerSpec::new(&binary, folder.path()).and_then(|spec| spec.start());
+    let server = server.as_mut().expect("started");
+    let mut connection = server.until_ready().await.expect("serves");
+    let filled = FilledStore::fill(&mut connection, 3, 50).await.expect("filled");
+    filled.verify(&mut connection).await.expect("just written");
+
+    let key = filled.last_key().expect("keys");
+    let put = Put { key, value: "other".into(), lease: LeaseId::NONE, prev_kv: false };
+    let outcome = connection.call(&Op::Put(put), Duration::from_secs(5)).await;
+    assert!(matches!(outcome, Outcome::Ok(_)), "{outcome:?}");
+    let error = filled.verify(&mut connection).await.expect_err("a key was changed");
+    assert!(error.to_string().contains("other"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_loses_nothing() {
+    let Some(binary) = server() else { return };
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let plan = DiskFull {
+        binary,
+        folder: folder.path().to_owned(),
+        disk_mib: 256,
+        room_mib: 16,
+        extra_args: Vec::new(),
+    };
+    let report = fill_disk(&plan).await.expect("carried out");
+    println!("{report}");
+    assert!(report.passed(), "{report}");
 }
 
 fn replace(from: &Path, to: &Path) {

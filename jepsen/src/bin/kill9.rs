@@ -24,6 +24,9 @@ struct Args {
     /// Check the evidence of an earlier run again instead of running.
     #[arg(long, value_name = "FOLDER")]
     recheck: Option<PathBuf>,
+    /// Keep data, log and evidence of a run without findings as well.
+    #[arg(long)]
+    keep: bool,
     /// A flag for the server; may be repeated.
     #[arg(long, allow_hyphen_values = true)]
     server_arg: Vec<String>,
@@ -67,10 +70,13 @@ async fn run(args: Args) -> Result<bool, Box<dyn std::error::Error>> {
     let report = kill_rounds(&plan, |_, _| {}).await?;
     print!("{report}");
     println!("took: {:.1?}", began.elapsed());
-    if report.findings.is_empty() {
+    let passed = report.findings.is_empty();
+    if args.keep || !passed {
+        println!("data, log and evidence: {}", folder.keep().display());
+    }
+    if passed {
         return Ok(true);
     }
-    println!("data, log and evidence: {}", folder.keep().display());
     println!(
         "again: kill9 --server-bin {} --rounds {} --seed {seed}",
         binary.display(),

@@ -5,7 +5,7 @@ use super::connection::Connection;
 use super::error::HarnessError;
 use super::watchers::Sessions;
 use crate::history::{
-    Answer, Delete, Event, KeyRange, KeyValue, LeaseId, Op, Outcome, Put, Range, Recorder,
+    Answer, Blob, Delete, Event, KeyRange, KeyValue, LeaseId, Op, Outcome, Put, Range, Recorder,
     Response, Revision, Step, Txn,
 };
 use crate::persisted::PersistedLog;
@@ -68,7 +68,7 @@ impl FilledStore {
             let response = succeed(connection, &Op::Range(range)).await?;
             let Answer::Range { kvs, count } = response.answer else { unreachable!("a read") };
             if kvs != *keys || usize::try_from(count) != Ok(keys.len()) {
-                return Err(wrong(format!("the keys at {revision} are {}", differ(&kvs, keys))));
+                return Err(wrong(&format!("the keys at {revision} are {}", differ(&kvs, keys))));
             }
         }
         for kv in self.states.last().into_iter().flat_map(|(_, keys)| keys) {
@@ -77,17 +77,22 @@ impl FilledStore {
             let response = succeed(connection, &Op::Range(range)).await?;
             let due = Answer::Range { kvs: vec![kv.clone()], count: 1 };
             if response.answer != due {
-                return Err(wrong(format!("{:?} where {due:?} is due", response.answer)));
+                return Err(wrong(&format!("{:?} where {due:?} is due", response.answer)));
             }
         }
         for (revision, hash) in &self.hashes {
             let refused = HarnessError::refused(format!("hash at {revision}"));
             let found = connection.hash_kv(*revision).await.map_err(refused)?;
             if found != *hash {
-                return Err(wrong(format!("the hash at {revision} is {found}, not {hash}")));
+                return Err(wrong(&format!("the hash at {revision} is {found}, not {hash}")));
             }
         }
         self.verify_watch(connection).await
+    }
+
+    /// A key that is live at the end.
+    pub fn last_key(&self) -> Option<Blob> {
+        self.states.last()?.1.last().map(|kv| kv.key.clone())
     }
 
     async fn verify_watch(&self, connection: &Connection) -> Result<(), HarnessError> {
@@ -98,17 +103,19 @@ impl FilledStore {
         if events != due {
             let first = events.iter().zip(&due).find(|(found, due)| found != due);
             let what = format!("{} events for {}, first: {first:?}", events.len(), due.len());
-            return Err(wrong(format!("the watch from the past told {what}")));
+            return Err(wrong(&format!("the watch from the past told {what}")));
         }
         let violations = crate::watch::check(&sessions.all(), &self.log);
         match violations.first() {
             None => Ok(()),
-            Some(violation) => Err(wrong(violation.to_string())),
+            Some(violation) => Err(wrong(&violation.to_string())),
         }
     }
 }
 
-fn wrong(what: String) -> HarnessError {
+/// Values are long; what was wrong shows at their beginning.
+fn wrong(what: &str) -> HarnessError {
+    let what: String = what.chars().take(600).collect();
     HarnessError::refused(what)(tonic::Status::data_loss("wrong data served"))
 }
 

@@ -242,7 +242,11 @@ impl<'a> Runner<'a> {
     async fn compact(&mut self, mut connection: Connection) -> Result<(), HarnessError> {
         let until = self.write_marker(&mut connection).await?;
         self.collect(&connection, until).await?;
-        let lowest = self.log.compacted().next().max(Revision(2));
+        let mut lowest = self.log.compacted().next().max(Revision(2));
+        if self.random.random_bool(0.5) {
+            // So close to the newest revision that watchers and readers of the past are hit.
+            lowest = lowest.max(Revision(until.0 - 5));
+        }
         let revision = Revision(self.random.random_range(lowest.0..=until.0));
         let refused = HarnessError::refused(format!("compact at {revision}"));
         // From here on the server may forget, whether or not its answer arrives.

@@ -11,10 +11,12 @@
 //! - `findings`: runs all checkers over what a run left behind
 //! - `filled_store`: writes a known content and verifies every bit of it later
 //! - `bit_flips`: damages each class of file and watches what the server does with it
+//! - `disk_full`: fills the disk under the server
 
 mod bit_flips;
 mod collect;
 mod connection;
+mod disk_full;
 mod error;
 mod filled_store;
 mod findings;
@@ -28,6 +30,7 @@ mod workload;
 pub use bit_flips::{BitFlips, Flip, FlipOutcome, FlipReport, flip_bits};
 pub use collect::Evidence;
 pub use connection::Connection;
+pub use disk_full::{DiskFull, DiskFullReport, fill_disk};
 pub use error::HarnessError;
 pub use filled_store::FilledStore;
 pub use findings::{Finding, judge};

@@ -1,0 +1,274 @@
+//! The disk fills up while clients write: what was acknowledged stays, the server says what is
+//! wrong, and once there is space again it goes on.
+
+use super::connection::Connection;
+use super::error::HarnessError;
+use super::server::{Server, ServerSpec};
+use crate::history::{Answer, Blob, KeyRange, LeaseId, Op, Outcome, Put, Range, Revision};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Failed writes in a row after which the disk counts as full.
+const FAILURES: usize = 5;
+const VALUE_BYTES: usize = 64 << 10;
+const MIB: u64 = 1 << 20;
+
+/// One filling of a small disk.
+#[derive(Clone, Debug)]
+pub struct DiskFull {
+    /// The server program.
+    pub binary: PathBuf,
+    /// An empty folder; the disk is mounted in it.
+    pub folder: PathBuf,
+    /// Size of the disk.
+    pub disk_mib: u64,
+    /// What is left free once the server runs.
+    pub room_mib: u64,
+    /// Flags besides those every member needs.
+    pub extra_args: Vec<String>,
+}
+
+/// What came of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DiskFullReport {
+    /// No disk could be mounted; why.
+    Skipped(String),
+    /// The disk was filled.
+    Filled {
+        /// Writes acknowledged before, while and after it was full.
+        acknowledged: usize,
+        /// What writers were told when it was full.
+        errors: Vec<String>,
+        /// The server stopped instead of refusing.
+        stopped: bool,
+        /// Reads were answered while it was full.
+        reads_while_full: bool,
+        /// Everything that must not be; empty is a pass.
+        findings: Vec<String>,
+    },
+}
+
+impl DiskFullReport {
+    /// True if nothing is wrong, or nothing could be tried.
+    pub fn passed(&self) -> bool {
+        match self {
+            Self::Skipped(_) => true,
+            Self::Filled { findings, .. } => findings.is_empty(),
+        }
+    }
+}
+
+impl fmt::Display for DiskFullReport {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Skipped(why) => writeln!(out, "skipped: {why}"),
+            Self::Filled { acknowledged, errors, stopped, reads_while_full, findings } => {
+                writeln!(out, "acknowledged writes: {acknowledged}")?;
+                writeln!(out, "when full, writers were told: {errors:?}")?;
+                writeln!(out, "server stopped: {stopped}; reads answered: {reads_while_full}")?;
+                writeln!(out, "findings: {}", findings.len())?;
+                findings.iter().try_for_each(|finding| writeln!(out, "- {finding}"))
+            }
+        }
+    }
+}
+
+/// Fills the disk under a server, frees it, and checks that nothing acknowledged is lost.
+pub async fn fill_disk(plan: &DiskFull) -> Result<DiskFullReport, HarnessError> {
+    let disk = match Disk::mount(&plan.folder.join("disk"), plan.disk_mib)? {
+        Ok(disk) => disk,
+        Err(why) => return Ok(DiskFullReport::Skipped(why)),
+    };
+    let mut spec = ServerSpec::new(&plan.binary, &plan.folder)?;
+    spec.data_dir = disk.path.join("data");
+    spec.extra_args.clone_from(&plan.extra_args);
+    let mut server = spec.start()?;
+    let mut connection = server.until_ready().await?;
+
+    let mut writer = Writer::default();
+    writer.write(&mut connection, 20).await;
+    let ballast = disk.fill_but(plan.room_mib * MIB)?;
+    // Far more than fits, in case the server compresses or reuses what it has.
+    let attempts = usize::try_from(plan.room_mib * MIB).expect("small") / VALUE_BYTES * 20;
+    writer.write(&mut connection, attempts).await;
+
+    let mut findings = Vec::new();
+    if writer.errors.is_empty() {
+        findings.push(format!("no write failed in {attempts}; the disk was never full"));
+    }
+    let reads_while_full = writer.read(&mut connection, "00000").await.is_ok();
+    let stopped = server.exited()?.is_some();
+    let log = server.log_text();
+    if !writer.errors.iter().chain([&log]).any(|text| speaks_of_space(text)) {
+        findings.push("neither the errors nor the log speak of space".to_owned());
+    }
+
+    std::fs::remove_file(ballast).map_err(HarnessError::io("remove the ballast"))?;
+    let recovered = recover(&spec, server, &mut writer).await;
+    findings.extend(recovered.err().map(|error| format!("after space was freed: {error}")));
+    findings.append(&mut writer.lost);
+    Ok(DiskFullReport::Filled {
+        acknowledged: writer.acknowledged.len(),
+        errors: writer.errors,
+        stopped,
+        reads_while_full,
+        findings,
+    })
+}
+
+/// With space again: restart, disarm, read everything back, write on.
+async fn recover(
+    spec: &ServerSpec,
+    server: Server,
+    writer: &mut Writer,
+) -> Result<(), HarnessError> {
+    server.kill().await?;
+    let mut server = spec.start()?;
+    let mut connection = server.until_ready().await?;
+    connection.disarm().await.map_err(HarnessError::refused("disarm alarms"))?;
+    writer.verify(&mut connection).await;
+    let before = writer.acknowledged.len();
+    writer.write(&mut connection, 20).await;
+    if writer.acknowledged.len() < before + 20 {
+        let last = writer.errors.last().cloned().unwrap_or_default();
+        return Err(HarnessError::refused("write again")(tonic::Status::unknown(last)));
+    }
+    writer.verify(&mut connection).await;
+    server.terminate().await.map(drop)
+}
+
+fn speaks_of_space(text: &str) -> bool {
+    let text = text.to_lowercase();
+    ["no space left", "space exceeded", "nospace", "disk is full", "out of disk"]
+        .iter()
+        .any(|words| text.contains(words))
+}
+
+/// Writes keys once each and remembers which were acknowledged.
+#[derive(Default)]
+struct Writer {
+    next: usize,
+    acknowledged: BTreeMap<String, Revision>,
+    errors: Vec<String>,
+    lost: Vec<String>,
+}
+
+impl Writer {
+    /// Writes up to `count` keys, fewer if the disk turns out to be full.
+    async fn write(&mut self, connection: &mut Connection, count: usize) {
+        let mut failures = 0;
+        for _ in 0..count {
+            let key = format!("{:05}", self.next);
+            self.next += 1;
+            let put = Put {
+                value: value(&key),
+                key: key.as_str().into(),
+                lease: LeaseId::NONE,
+                prev_kv: false,
+            };
+            match connection.call(&Op::Put(put), PATIENCE).await {
+                Outcome::Ok(response) => {
+                    failures = 0;
+                    self.acknowledged.insert(key, response.revision);
+                }
+                Outcome::Fail(why) | Outcome::Unknown(why) => {
+                    failures += 1;
+                    if !self.errors.contains(&why) {
+                        self.errors.push(why);
+                    }
+                }
+            }
+            if failures == FAILURES {
+                return;
+            }
+        }
+    }
+
+    async fn read(&self, connection: &mut Connection, key: &str) -> Result<Answer, String> {
+        let range = KeyRange::single(key);
+        let range = Range { range, revision: None, serializable: false };
+        match connection.call(&Op::Range(range), PATIENCE).await {
+            Outcome::Ok(response) => Ok(response.answer),
+            Outcome::Fail(why) | Outcome::Unknown(why) => Err(why),
+        }
+    }
+
+    async fn verify(&mut self, connection: &mut Connection) {
+        for (key, revision) in &self.acknowledged {
+            let found = self.read(connection, key).await;
+            let intact = matches!(&found, Ok(Answer::Range { kvs, .. }) if kvs.len() == 1
+                && kvs[0].value == value(key) && kvs[0].mod_revision == *revision);
+            if !intact {
+                let text: String = format!("{found:?}").chars().take(200).collect();
+                self.lost.push(format!("{key}, acknowledged at {revision}, is now {text}"));
+            }
+        }
+    }
+}
+
+/// Does not compress: a linear congruential sequence started from the key.
+fn value(key: &str) -> Blob {
+    let mut state = key.bytes().fold(1_u64, |state, byte| state * 31 + u64::from(byte));
+    let bytes = (0..VALUE_BYTES).map(|_| {
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state.to_be_bytes()[0]
+    });
+    Blob::from(bytes.collect::<bytes::Bytes>())
+}
+
+/// A small disk in memory, unmounted when dropped.
+struct Disk {
+    path: PathBuf,
+}
+
+impl Disk {
+    /// The inner error says why this machine cannot mount one.
+    fn mount(path: &Path, mib: u64) -> Result<Result<Self, String>, HarnessError> {
+        std::fs::create_dir(path).map_err(HarnessError::io("make a mount point"))?;
+        let mount = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={mib}m"), "vetch-disk-full"])
+            .arg(path)
+            .output();
+        Ok(match mount {
+            Ok(output) if output.status.success() => Ok(Self { path: path.to_owned() }),
+            Ok(output) => Err(format!(
+                "a tmpfs cannot be mounted here: {}",
+                String::from_utf8_lossy(&output.stderr).trim()
+            )),
+            Err(error) => Err(format!("mount cannot be run: {error}")),
+        })
+    }
+
+    /// Writes a file that leaves only `room` bytes.
+    fn fill_but(&self, room: u64) -> Result<PathBuf, HarnessError> {
+        let stat = rustix::fs::statvfs(&self.path)
+            .map_err(|error| HarnessError::io("ask for free space")(error.into()))?;
+        let free = stat.f_bavail * stat.f_frsize;
+        let path = self.path.join("ballast");
+        let failed = || HarnessError::io("write the ballast");
+        let mut file = std::fs::File::create(&path).map_err(failed())?;
+        let chunk = vec![0xa5; usize::try_from(MIB).expect("small")];
+        for _ in 0..free.saturating_sub(room) / MIB {
+            file.write_all(&chunk).map_err(failed())?;
+        }
+        Ok(path)
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        // Lazily: a killed server may not have let go of its files yet.
+        let unmounted = Command::new("umount").arg("--lazy").arg(&self.path).status();
+        debug_assert!(
+            unmounted.is_ok_and(|status| status.success()),
+            "{} stays",
+            self.path.display()
+        );
+    }
+}
