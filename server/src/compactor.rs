@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use vetch_raft::{AsyncRuntime, Platform};
 use vetch_storage::machine::{CompactionProgress, Compactor};
-use vetch_storage::{Engine, Fatal, Revision};
+use vetch_storage::{Fatal, Revision};
 
 /// How hard the background may work.
 #[derive(Clone, Copy, Debug)]
@@ -16,65 +16,68 @@ pub struct Pace {
     pub pause: Duration,
 }
 
-/// How far physical deletion has come; shared by all who wait for it.
-#[derive(Clone, Debug)]
+/// How far compaction was asked for, and how far deletion has come.
+#[derive(Debug)]
 pub struct CompactionState {
-    finished: watch::Receiver<Revision>,
-    wake: watch::Sender<()>,
+    boundary: watch::Sender<Revision>,
+    finished: watch::Sender<Revision>,
 }
 
-impl CompactionState {
-    /// Says that the boundary may have moved.
-    pub fn wake(&self) {
-        self.wake.send_replace(());
-    }
-
-    /// Waits until everything below `boundary` is deleted; an error when the node is stopping.
-    pub async fn finished(&self, boundary: Revision) -> Result<(), watch::error::RecvError> {
-        self.finished.clone().wait_for(|finished| *finished >= boundary).await.map(drop)
-    }
-}
-
+/// Before any compaction.
+const NEVER: Revision = Revision(i64::MIN);
 /// How long to wait for a view that pins what is to be deleted.
 const PINNED_RETRY: Duration = Duration::from_millis(100);
 
-/// Starts the background deletion. Damage found ends it and is reported through `on_fatal`.
-pub fn start<E: Engine>(
-    compactor: Compactor<E>,
-    pace: Pace,
-    on_fatal: impl Fn(Fatal) + Send + 'static,
-) -> (CompactionState, JoinHandle<()>) {
-    let (finished_tx, finished) = watch::channel(Revision(i64::MIN));
-    let (wake, woken) = watch::channel(());
-    let task = tokio::spawn(async move {
-        if let Err(fatal) = run(compactor, pace, finished_tx, woken).await {
-            on_fatal(fatal);
-        }
-    });
-    (CompactionState { finished, wake }, task)
+impl Default for CompactionState {
+    fn default() -> Self {
+        Self { boundary: watch::Sender::new(NEVER), finished: watch::Sender::new(NEVER) }
+    }
 }
 
-async fn run<E: Engine>(
-    mut compactor: Compactor<E>,
-    pace: Pace,
-    finished: watch::Sender<Revision>,
-    mut woken: watch::Receiver<()>,
-) -> Result<(), Fatal> {
-    loop {
-        let stepped = tokio::task::spawn_blocking(move || {
-            let progress = compactor.step(pace.batch);
-            (compactor, progress)
+impl CompactionState {
+    /// Follows the applied boundary. Called on the applying task; does not block.
+    pub fn follow(&self, compact_revision: Option<Revision>) {
+        let Some(boundary) = compact_revision else { return };
+        self.boundary.send_if_modified(|current| {
+            let is_new = boundary > *current;
+            if is_new {
+                *current = boundary;
+            }
+            is_new
         });
-        let Ok((returned, progress)) = stepped.await else { return Ok(()) };
-        compactor = returned;
-        match progress? {
-            CompactionProgress::More => tokio::time::sleep(pace.pause).await,
-            CompactionProgress::Pinned => tokio::time::sleep(PINNED_RETRY).await,
-            CompactionProgress::Finished(revision) => {
-                finished.send_replace(revision);
-                if woken.changed().await.is_err() {
-                    return Ok(());
+    }
+
+    /// Waits until everything below `boundary` is deleted.
+    pub async fn finished(&self, boundary: Revision) {
+        let reached = |finished: &Revision| *finished >= boundary;
+        // Fails only if the sender were gone, and `self` holds it.
+        drop(self.finished.subscribe().wait_for(reached).await);
+    }
+
+    /// Deletes in the background until the node stops. Damage found ends it.
+    pub async fn run<P: Platform>(
+        &self,
+        platform: P,
+        mut compactor: Compactor<P::Engine>,
+        pace: Pace,
+    ) -> Fatal {
+        let mut boundary = self.boundary.subscribe();
+        loop {
+            let step = move || {
+                let progress = compactor.step(pace.batch);
+                (compactor, progress)
+            };
+            let (returned, progress) = platform.blocking(step).await;
+            compactor = returned;
+            match progress {
+                Ok(CompactionProgress::More) => P::Runtime::sleep(pace.pause).await,
+                Ok(CompactionProgress::Pinned) => P::Runtime::sleep(PINNED_RETRY).await,
+                Ok(CompactionProgress::Finished(revision)) => {
+                    self.finished.send_replace(revision);
+                    // Fails only if the sender were gone, and `self` holds it.
+                    drop(boundary.changed().await);
                 }
+                Err(fatal) => return fatal,
             }
         }
     }

@@ -10,6 +10,7 @@ pub mod http;
 pub mod lease;
 pub mod logging;
 pub mod metrics;
+pub mod node;
 pub mod rpc;
 pub mod snapshot_file;
 pub mod version;

@@ -4,7 +4,7 @@
 use std::process::ExitCode;
 
 use tokio::sync::oneshot;
-use vetch_server::cli::{self, Program, Signals, StopSignal};
+use vetch_server::cli::{self, Program, Signals};
 use vetch_server::config::{self, Config, Loaded};
 use vetch_server::logging::{self, Logging};
 
@@ -70,12 +70,5 @@ async fn run(config: Config, lines: logging::LineQueue) -> Result<(), String> {
         let _late = lines.flush(std::time::Duration::from_secs(1));
         std::process::exit(second.exit_code().into());
     });
-    run_node(config, stopped).await
-}
-
-// WIRING: the body becomes `vetch_server::node::run(config, stopped).await`. Until the node is there,
-// the program refuses to start instead of pretending to serve.
-async fn run_node(config: Config, stopped: oneshot::Receiver<StopSignal>) -> Result<(), String> {
-    drop((config, stopped));
-    std::future::ready(Err("this build has no node to run".to_owned())).await
+    vetch_server::node::run(config, stopped).await.map_err(|error| error.to_string())
 }

@@ -13,6 +13,7 @@ use crate::event::EventBatch;
 use crate::lease::LeaseTable;
 use crate::machine::shared::{Shared, ViewState};
 use crate::member::Members;
+use crate::mvcc::compaction::Compactor;
 use crate::mvcc::index::Index;
 use crate::mvcc::key_range::KeyRange;
 use crate::mvcc::range::RangePlan;
@@ -54,6 +55,11 @@ impl<E: Engine> Views<E> {
     /// The newest committed state.
     pub fn latest(&self) -> ReadView<E> {
         ReadView { shared: Arc::clone(&self.shared), state: self.shared.view() }
+    }
+
+    /// A handle for background deletion of compacted versions.
+    pub fn compactor(&self) -> Compactor<E> {
+        Compactor::new(Arc::clone(&self.shared))
     }
 }
 

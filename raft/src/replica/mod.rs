@@ -15,6 +15,7 @@ use openraft::Raft;
 use openraft_rt::{AsyncRuntime, WatchReceiver};
 use parking_lot::Mutex;
 use vetch_proto::vetchpb::Proposal;
+use vetch_storage::machine::Compactor;
 use vetch_storage::{Applied, Fatal, LogIndex, NodeId, ReadView, Term, Views};
 
 use crate::apply::Applier;
@@ -271,6 +272,11 @@ impl<P: Platform> Replica<P> {
     /// The newest view of this member, perhaps behind the group.
     pub fn view(&self) -> ReadView<P::Engine> {
         self.inner.views.latest()
+    }
+
+    /// A handle for background deletion of compacted versions.
+    pub fn compactor(&self) -> Compactor<P::Engine> {
+        self.inner.views.compactor()
     }
 
     /// What this member knows now; cheap.

@@ -15,6 +15,7 @@ use tower::ServiceExt;
 use vetch_raft::Platform;
 
 use crate::rpc::body::AnswerBody;
+use crate::rpc::meter::{Metered, unmetered};
 use crate::rpc::{Api, route};
 
 /// What a listener offers.
@@ -64,7 +65,7 @@ fn is_grpc(request: &Request<Incoming>) -> bool {
 }
 
 impl<P: Platform> Service<Request<Incoming>> for EdgeService<P> {
-    type Response = Response<AnswerBody>;
+    type Response = Response<Metered>;
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
@@ -76,13 +77,13 @@ impl<P: Platform> Service<Request<Incoming>> for EdgeService<P> {
             }
             (false, Offer::Both | Offer::HttpOnly) => {
                 let router = self.http.clone();
-                Box::pin(async move { Ok(answer_http(router, request).await) })
+                Box::pin(async move { Ok(unmetered(answer_http(router, request).await)) })
             }
             (true, Offer::HttpOnly) => Box::pin(async {
-                Ok(plain(StatusCode::NOT_FOUND, "this listener serves HTTP only\n"))
+                Ok(unmetered(plain(StatusCode::NOT_FOUND, "this listener serves HTTP only\n")))
             }),
             (false, Offer::GrpcOnly) => Box::pin(async {
-                Ok(plain(StatusCode::NOT_FOUND, "this listener serves gRPC only\n"))
+                Ok(unmetered(plain(StatusCode::NOT_FOUND, "this listener serves gRPC only\n")))
             }),
         }
     }

@@ -20,6 +20,7 @@ use super::range_body::AnswerBudget;
 use super::status::Refusal;
 use crate::compactor::CompactionState;
 use crate::lease::Leases;
+use crate::metrics::Metrics;
 use crate::watch::WatchHub;
 
 /// Bounds on what a client may ask, from the configuration.
@@ -56,9 +57,11 @@ pub struct Api<P: Platform> {
     /// Watch streams.
     pub watch: Arc<WatchHub<P>>,
     /// Physical deletion of compacted versions.
-    pub compaction: CompactionState,
+    pub compaction: Arc<CompactionState>,
     /// Where snapshots are spooled.
     pub spool_dir: PathBuf,
+    /// What is measured.
+    pub metrics: Arc<Metrics>,
     /// Where a read that found damage reports it; the node stops.
     pub fatal: mpsc::UnboundedSender<Fatal>,
     next_request_id: AtomicU64,
@@ -75,8 +78,9 @@ impl<P: Platform> Api<P> {
         budget: AnswerBudget,
         leases: Arc<Leases<P>>,
         watch: Arc<WatchHub<P>>,
-        compaction: CompactionState,
+        compaction: Arc<CompactionState>,
         spool_dir: PathBuf,
+        metrics: Arc<Metrics>,
         fatal: mpsc::UnboundedSender<Fatal>,
     ) -> Self {
         let next_request_id = AtomicU64::new(1);
@@ -90,6 +94,7 @@ impl<P: Platform> Api<P> {
             watch,
             compaction,
             spool_dir,
+            metrics,
             fatal,
             next_request_id,
         }

@@ -7,15 +7,58 @@ use std::task::{Context, Poll};
 use bytes::{BufMut, Bytes, BytesMut};
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, Response};
-use http_body::{Body, Frame};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::combinators::UnsyncBoxBody;
 use prost::Message;
 use tonic::Status;
 
 /// The five bytes before a gRPC message: not compressed, then its length.
 pub const PREFIX_BYTES: usize = 5;
 
-/// The body of any answer on the client port.
-pub type AnswerBody = http_body_util::combinators::UnsyncBoxBody<Bytes, Infallible>;
+/// The body of any answer on the client port. The usual one needs no allocation of its own.
+#[derive(Debug)]
+pub enum AnswerBody {
+    /// One gRPC message and the trailers of success.
+    One(OneMessage),
+    /// Anything else.
+    Stream(UnsyncBoxBody<Bytes, Infallible>),
+}
+
+impl AnswerBody {
+    /// Any body that cannot fail.
+    pub fn new(body: impl Body<Data = Bytes, Error = Infallible> + Send + 'static) -> Self {
+        Self::Stream(UnsyncBoxBody::new(body))
+    }
+}
+
+impl Body for AnswerBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        match self.get_mut() {
+            Self::One(body) => Pin::new(body).poll_frame(cx),
+            Self::Stream(body) => Pin::new(body).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::One(body) => body.is_end_stream(),
+            Self::Stream(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::One(body) => body.size_hint(),
+            Self::Stream(body) => body.size_hint(),
+        }
+    }
+}
 
 /// Writes a message's prefix.
 pub fn put_prefix(buffer: &mut BytesMut, message_len: u32) {
@@ -55,14 +98,23 @@ pub fn respond<B>(body: B) -> Response<AnswerBody>
 where
     B: Body<Data = Bytes, Error = Infallible> + Send + 'static,
 {
-    let mut response = Response::new(AnswerBody::new(body));
+    respond_body(AnswerBody::new(body))
+}
+
+fn respond_body(body: AnswerBody) -> Response<AnswerBody> {
+    let mut response = Response::new(body);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     response
 }
 
 /// A gRPC answer of one message.
 pub fn respond_with(message: &impl Message) -> Response<AnswerBody> {
-    respond(OneMessage::new(framed(message)))
+    respond_framed(framed(message))
+}
+
+/// A gRPC answer of one message, prefix included.
+pub fn respond_framed(message: Bytes) -> Response<AnswerBody> {
+    respond_body(AnswerBody::One(OneMessage::new(message)))
 }
 
 /// A gRPC answer that is only a refusal.

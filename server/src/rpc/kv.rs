@@ -75,9 +75,8 @@ pub async fn compact<P: Platform>(
     let len = encoded_len(&request);
     let (physical, boundary) = (request.physical, Revision(request.revision));
     let (_, revision) = api.propose(Command::Compaction(request), len).await?;
-    api.compaction.wake();
     if physical {
-        api.compaction.finished(boundary).await.map_err(|_closed| Refusal::Stopped)?;
+        api.compaction.finished(boundary).await;
     }
     Ok(CompactionResponse { header: Some(api.header(revision)) })
 }

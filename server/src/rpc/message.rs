@@ -11,6 +11,7 @@ use prost::Message;
 use tonic::{Code, Status};
 
 use super::body::PREFIX_BYTES;
+use crate::metrics::Counter;
 
 /// How the messages of a request are compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +29,16 @@ pub struct MessageReader<B> {
     buffer: BytesMut,
     encoding: Encoding,
     max_bytes: usize,
+    counters: ReceivedCounters,
+}
+
+/// What a reader counts.
+#[derive(Clone, Debug, Default)]
+pub struct ReceivedCounters {
+    /// Messages.
+    pub messages: Counter,
+    /// Bytes, prefixes included.
+    pub bytes: Counter,
 }
 
 impl<B> MessageReader<B>
@@ -36,7 +47,12 @@ where
     B::Error: std::fmt::Display,
 {
     /// A reader of the body that came with `headers`.
-    pub fn new(headers: &HeaderMap, body: B, max_bytes: usize) -> Result<Self, Status> {
+    pub fn new(
+        headers: &HeaderMap,
+        body: B,
+        max_bytes: usize,
+        counters: ReceivedCounters,
+    ) -> Result<Self, Status> {
         let encoding = match headers.get("grpc-encoding").map(|value| value.as_bytes()) {
             None | Some(b"identity") => Encoding::Identity,
             Some(b"gzip") => Encoding::Gzip,
@@ -47,7 +63,7 @@ where
                 )));
             }
         };
-        Ok(Self { body, buffer: BytesMut::new(), encoding, max_bytes })
+        Ok(Self { body, buffer: BytesMut::new(), encoding, max_bytes, counters })
     }
 
     /// The next message; `None` when the client has sent all.
@@ -105,6 +121,8 @@ where
         }
         self.buffer.advance(PREFIX_BYTES);
         let message = self.buffer.split_to(len).freeze();
+        self.counters.messages.inc();
+        self.counters.bytes.add((PREFIX_BYTES + len) as u64);
         match (flag, self.encoding) {
             (0, _) => Ok(Some(message)),
             (1, Encoding::Gzip) => self.gunzip(&message).map(Some),
@@ -175,7 +193,13 @@ mod tests {
             ["a", "bc", ""].iter().flat_map(|key| framed(0, &put(key).encode_to_vec())).collect();
         for size in 1..=bytes.len() {
             let chunks = bytes.chunks(size).map(<[u8]>::to_vec).collect();
-            let mut reader = MessageReader::new(&HeaderMap::new(), body(chunks), 100).unwrap();
+            let mut reader = MessageReader::new(
+                &HeaderMap::new(),
+                body(chunks),
+                100,
+                ReceivedCounters::default(),
+            )
+            .unwrap();
             let mut keys = Vec::new();
             while let Some(put) = reader.next::<PutRequest>().await.unwrap() {
                 keys.push(put.key);
@@ -186,8 +210,13 @@ mod tests {
 
     #[tokio::test]
     async fn a_message_over_the_limit_is_refused_in_grpc_gos_words() {
-        let mut reader =
-            MessageReader::new(&HeaderMap::new(), body(vec![framed(0, &[0; 11])]), 10).unwrap();
+        let mut reader = MessageReader::new(
+            &HeaderMap::new(),
+            body(vec![framed(0, &[0; 11])]),
+            10,
+            ReceivedCounters::default(),
+        )
+        .unwrap();
         let status = reader.next::<PutRequest>().await.unwrap_err();
         assert_eq!(status.code(), Code::ResourceExhausted);
         assert_eq!(status.message(), "grpc: received message larger than max (11 vs. 10)");
@@ -203,7 +232,8 @@ mod tests {
             framed(1, &encoder.finish().unwrap())
         };
         let chunks = vec![zip(&put("k").encode_to_vec()), zip(&[0; 5000])];
-        let mut reader = MessageReader::new(&headers, body(chunks), 1000).unwrap();
+        let mut reader =
+            MessageReader::new(&headers, body(chunks), 1000, ReceivedCounters::default()).unwrap();
         assert_eq!(reader.only::<PutRequest>().await.unwrap(), put("k"));
         let status = reader.next::<PutRequest>().await.unwrap_err();
         assert_eq!(status.code(), Code::ResourceExhausted);
@@ -213,7 +243,13 @@ mod tests {
     async fn a_request_that_ends_inside_a_message_is_refused() {
         let mut cut = framed(0, &put("key").encode_to_vec());
         cut.pop();
-        let mut reader = MessageReader::new(&HeaderMap::new(), body(vec![cut]), 100).unwrap();
+        let mut reader = MessageReader::new(
+            &HeaderMap::new(),
+            body(vec![cut]),
+            100,
+            ReceivedCounters::default(),
+        )
+        .unwrap();
         assert_eq!(reader.next::<PutRequest>().await.unwrap_err().code(), Code::Internal);
     }
 }

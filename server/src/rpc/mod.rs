@@ -3,7 +3,8 @@
 //! - [`status`]: the one table from refusals to etcd's codes and texts.
 //! - [`validate`]: checks of a request by itself.
 //! - [`header`]: cluster, member, revision and term of every answer.
-//! - [`message`], [`body`]: gRPC's framing, in and out. [`method`]: the list of all RPCs.
+//! - [`message`], [`body`]: gRPC's framing, in and out. [`method`]: the list of all RPCs. [`meter`]:
+//!   what is counted of them.
 //! - [`route`]: from a request's path to the method that answers it.
 //! - [`kv`], [`lease`], [`cluster`], [`maintenance`], [`health`]: the services.
 //! - [`range_body`], [`range_stream`]: large answers, sent as they are read.
@@ -17,6 +18,7 @@ pub mod kv;
 pub mod lease;
 pub mod maintenance;
 pub mod message;
+pub mod meter;
 pub mod method;
 pub mod quota;
 pub mod range_body;

@@ -23,7 +23,8 @@ use vetch_storage::{Engine, Fatal, ReadView};
 
 use super::api::Api;
 use super::body::{
-    AnswerBody, OneMessage, PREFIX_BYTES, ok_trailers, put_prefix, refuse, respond, status_trailers,
+    AnswerBody, PREFIX_BYTES, ok_trailers, put_prefix, refuse, respond, respond_framed,
+    status_trailers,
 };
 use super::status::Refusal;
 use super::validate;
@@ -78,7 +79,7 @@ async fn answer<P: Platform>(
     let header = api.header(answer.revision());
     if answer.encoded_len() <= INLINE_BYTES {
         let message = whole(&header, &mut answer).map_err(|fatal| api.stop(fatal))?;
-        return Ok(respond(OneMessage::new(message)));
+        return Ok(respond_framed(message));
     }
     let permit = api.budget.reserve(ANSWER_BYTES)?;
     let body = LargeAnswer::new(Arc::clone(api), &header, answer, permit)?;

@@ -20,13 +20,14 @@ use super::api::Api;
 use super::body::{
     AnswerBody, framed, ok_trailers, refuse, respond, respond_with, status_trailers,
 };
-use super::message::MessageReader;
+use super::message::{MessageReader, ReceivedCounters};
+use super::meter::{Call, Metered, unmetered};
 use super::method::Method;
 use super::status::Refusal;
 use super::{cluster, health, kv, lease, maintenance, range_body, range_stream, snapshot};
 
 /// Answers one gRPC call.
-pub async fn route<P, B>(api: &Arc<Api<P>>, request: Request<B>) -> Response<AnswerBody>
+pub async fn route<P, B>(api: &Arc<Api<P>>, request: Request<B>) -> Response<Metered>
 where
     P: Platform,
     B: Body<Data = Bytes> + Send + Unpin + 'static,
@@ -34,21 +35,34 @@ where
 {
     let (parts, body) = request.into_parts();
     let Some(method) = Method::from_path(parts.uri.path()) else {
-        let path = parts.uri.path().trim_start_matches('/');
-        let (service, method) = path.rsplit_once('/').unwrap_or((path, ""));
-        return refuse(Status::unimplemented(if Method::is_service(service) {
-            format!("unknown method {method} for service {service}")
-        } else {
-            format!("unknown service {service}")
-        }));
+        return unmetered(unknown(parts.uri.path()));
     };
-    match admit(api, &parts.headers) {
-        Ok(()) => match MessageReader::new(&parts.headers, body, api.limits.max_message_bytes()) {
-            Ok(messages) => dispatch(api, method, messages).await,
-            Err(status) => refuse(status),
-        },
+    let call = Call::start(&api.metrics, method);
+    let response = match admit(api, &parts.headers) {
+        Ok(()) => {
+            let max_bytes = api.limits.max_message_bytes();
+            let counters = ReceivedCounters {
+                messages: api.metrics.rpc.method(method).received.clone(),
+                bytes: api.metrics.network.client_received.clone(),
+            };
+            match MessageReader::new(&parts.headers, body, max_bytes, counters) {
+                Ok(messages) => dispatch(api, method, messages).await,
+                Err(status) => refuse(status),
+            }
+        }
         Err(refusal) => refuse(refusal),
-    }
+    };
+    call.follow(response)
+}
+
+fn unknown(path: &str) -> Response<AnswerBody> {
+    let path = path.trim_start_matches('/');
+    let (service, method) = path.rsplit_once('/').unwrap_or((path, ""));
+    refuse(Status::unimplemented(if Method::is_service(service) {
+        format!("unknown method {method} for service {service}")
+    } else {
+        format!("unknown service {service}")
+    }))
 }
 
 /// Refuses a call that wants a leader while there is none.

@@ -82,7 +82,7 @@ pub fn leaf(id: PageId, elements: &[LeafElement]) -> Vec<u8> {
         page.extend_from_slice(&le32(offset));
         page.extend_from_slice(&le32(element.key.len()));
         page.extend_from_slice(&le32(element.value.len()));
-        offset += element.key.len() + element.value.len() - ELEMENT_BYTES;
+        offset = offset + element.key.len() + element.value.len() - ELEMENT_BYTES;
     }
     for element in elements {
         page.extend_from_slice(&element.key);
@@ -101,7 +101,7 @@ pub fn branch(id: PageId, elements: &[BranchElement]) -> Vec<u8> {
         page.extend_from_slice(&le32(offset));
         page.extend_from_slice(&le32(element.key.len()));
         page.extend_from_slice(&element.child.0.to_le_bytes());
-        offset += element.key.len() - ELEMENT_BYTES;
+        offset = offset + element.key.len() - ELEMENT_BYTES;
     }
     for element in elements {
         page.extend_from_slice(&element.key);

@@ -1,0 +1,118 @@
+//! One member: builds everything, owns it, starts it and stops it. No logic of its own.
+//!
+//! - [`start`]: from the configuration to a node that serves.
+//! - [`listen`]: the sockets.
+//! - [`observer`]: what was applied, handed to leases and watchers.
+//! - [`http`]: what the HTTP handlers ask of a node.
+//! - [`stop`]: in what order things end.
+//!
+//! Nothing is global: many nodes run in one process.
+
+mod disk_meter;
+mod http;
+mod listen;
+mod observer;
+mod start;
+mod stop;
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use vetch_raft::platform::tokio::Tokio;
+use vetch_raft::{Platform, Replica};
+use vetch_storage::Fatal;
+use vetch_storage::engine::fjall::{self, FjallEngine};
+
+use self::disk_meter::DiskMeter;
+use crate::config::{Config, EngineKind};
+use crate::rpc::Api;
+
+pub use start::StartError;
+
+/// A running member.
+#[derive(Debug)]
+pub struct Node<P: Platform> {
+    replica: Replica<P>,
+    api: Arc<Api<P>>,
+    client_addrs: Vec<SocketAddr>,
+    fatal: tokio::sync::mpsc::UnboundedReceiver<Fatal>,
+    /// Ends listeners, connections and streams.
+    stop: CancellationToken,
+    connections: TaskTracker,
+    background: Vec<JoinHandle<()>>,
+}
+
+impl<P: Platform> Node<P> {
+    /// Where clients reach it; tells the ports when 0 was asked for.
+    pub fn client_addrs(&self) -> &[SocketAddr] {
+        &self.client_addrs
+    }
+
+    /// The services' state.
+    pub fn api(&self) -> &Arc<Api<P>> {
+        &self.api
+    }
+
+    /// Resolves when the node must stop, with the reason.
+    pub async fn failed(&mut self) -> Fatal {
+        tokio::select! {
+            fatal = self.replica.fatal() => fatal,
+            Some(fatal) = self.fatal.recv() => fatal,
+        }
+    }
+}
+
+/// Runs the member that `config` describes until `stopped` resolves; then stops it in order. Fails
+/// with the reason when it cannot start, or must stop by itself.
+pub async fn run(config: Config, stopped: impl Future) -> Result<(), RunError> {
+    let memory_bytes = config.storage.memory_budget_bytes;
+    match config.storage.engine {
+        EngineKind::Fjall => {
+            let options = fjall::Options { memory_budget: memory_bytes };
+            let open = move |dir: &Path| FjallEngine::open(dir, options);
+            let meter = Arc::new(DiskMeter::default());
+            let platform = Tokio::new("fjall", open, Arc::clone(&meter) as _);
+            run_on(platform, config, meter, stopped).await
+        }
+        EngineKind::Sled => todo!(),
+    }
+}
+
+async fn run_on<P: Platform>(
+    platform: P,
+    config: Config,
+    meter: Arc<DiskMeter>,
+    stopped: impl Future,
+) -> Result<(), RunError> {
+    let mut node = Node::start(platform, config).await?;
+    meter.begin(&node.api.metrics);
+    tokio::pin!(stopped);
+    let failed = tokio::select! {
+        _ = &mut stopped => None,
+        fatal = node.failed() => Some(fatal),
+    };
+    match failed {
+        None => {
+            node.shutdown().await;
+            Ok(())
+        }
+        // No drain: nothing this node says can be trusted any more.
+        Some(fatal) => Err(fatal.into()),
+    }
+}
+
+/// Why a member ended.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// It did not start.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// It had to stop.
+    #[error(transparent)]
+    Fatal(#[from] Fatal),
+}

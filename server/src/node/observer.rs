@@ -1,0 +1,31 @@
+//! What was applied, on its way from the applying task to leases, watchers and the compactor.
+
+use std::sync::Arc;
+
+use vetch_raft::{ApplyObserver, Platform};
+use vetch_storage::{Applied, ReadView};
+
+use crate::compactor::CompactionState;
+use crate::lease::Leases;
+use crate::watch::WatchHub;
+
+/// Hands on what was applied. Called on the applying task, after the new view is visible and before
+/// clients are answered.
+pub(super) struct Observer<P: Platform> {
+    pub(super) leases: Arc<Leases<P>>,
+    pub(super) watch: Arc<WatchHub<P>>,
+    pub(super) compaction: Arc<CompactionState>,
+}
+
+impl<P: Platform> ApplyObserver<P> for Observer<P> {
+    fn on_applied(&self, view: &ReadView<P::Engine>, applied: &[Arc<Applied>]) {
+        self.leases.on_applied(applied);
+        self.watch.on_applied(view, applied);
+        self.compaction.follow(view.compact_revision());
+    }
+
+    fn on_installed(&self, view: &ReadView<P::Engine>) {
+        self.watch.on_installed(view);
+        self.compaction.follow(view.compact_revision());
+    }
+}
