@@ -18,6 +18,7 @@ use ::fjall::{
 use bytes::Bytes;
 use parking_lot::Mutex;
 
+pub use super::Options;
 use super::durable_mark::DurableMark;
 use super::poison::Poison;
 use super::{Batch, Bounds, Budget, Change, Engine, Family, Order, Scan, Sizes, covers_nothing};
@@ -30,35 +31,19 @@ mod sizes;
 /// Where in [`Family::State`] the applied position is kept. Scans leave it out.
 const APPLIED_KEY: &[u8] = b"\0engine/applied";
 
-/// How much memory the engine may use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Options {
-    /// Bytes for the block cache and the write buffers together. A third is cache. The write buffers'
-    /// share is fixed when the directory is created; the cache's follows every open.
-    pub memory_budget: u64,
+fn cache_bytes(options: Options) -> u64 {
+    (options.memory_budget / 3).max(4 << 20)
 }
 
-impl Default for Options {
-    fn default() -> Self {
-        Self { memory_budget: 96 << 20 }
-    }
-}
-
-impl Options {
-    fn cache_bytes(self) -> u64 {
-        (self.memory_budget / 3).max(4 << 20)
-    }
-
-    /// One write buffer of a family. Besides the active one up to four full ones may wait for their
-    /// flush, usually none or one; versions carry values, the other two little more than keys.
-    fn memtable_bytes(self, family: Family) -> u64 {
-        let share = match family {
-            Family::Versions => 6,
-            Family::Revisions => 12,
-            Family::State => 24,
-        };
-        (self.memory_budget / share).clamp(1 << 20, 64 << 20)
-    }
+/// One write buffer of a family. Besides the active one up to four full ones may wait for their
+/// flush, usually none or one; versions carry values, the other two little more than keys.
+fn memtable_bytes(options: Options, family: Family) -> u64 {
+    let share = match family {
+        Family::Versions => 6,
+        Family::Revisions => 12,
+        Family::State => 24,
+    };
+    (options.memory_budget / share).clamp(1 << 20, 64 << 20)
 }
 
 /// The engine. Share it behind an `Arc`.
@@ -96,7 +81,7 @@ impl FjallEngine {
         let fatal = |error| to_fatal(path, "opening the engine", error);
         let (db, keyspaces) = open_database(path, options)?;
         let stored = keyspaces[Family::State.slot()].get(APPLIED_KEY).map_err(fatal)?;
-        let applied = decode_applied(path, stored.as_deref())?;
+        let applied = super::decode_applied(path, stored.as_deref())?;
         durable.check(applied)?;
         Ok(Self {
             path: path.to_owned(),
@@ -241,7 +226,7 @@ type Keyspaces = [Keyspace; Family::ALL.len()];
 fn open_database(path: &Path, options: Options) -> Result<(Database, Keyspaces), Fatal> {
     let fatal = |error| to_fatal(path, "opening the engine", error);
     let db = Database::builder(path)
-        .cache_size(options.cache_bytes())
+        .cache_size(cache_bytes(options))
         // Two would let the first spin while the second compacts; one bounds the tables' size
         // instead, so that no compaction keeps a flush waiting for long.
         .worker_threads(1)
@@ -272,24 +257,12 @@ fn keyspace_options(options: Options, family: Family) -> KeyspaceCreateOptions {
         Family::Revisions | Family::State => 4 << 10,
     };
     KeyspaceCreateOptions::default()
-        .max_memtable_size(options.memtable_bytes(family))
+        .max_memtable_size(memtable_bytes(options, family))
         .data_block_size_policy(BlockSizePolicy::all(block_bytes))
         .data_block_compression_policy(CompressionPolicy::all(CompressionType::Lz4))
         .compaction_strategy(std::sync::Arc::new(
             ::fjall::compaction::Leveled::default().with_table_target_size(8 << 20),
         ))
-}
-
-fn decode_applied(path: &Path, stored: Option<&[u8]>) -> Result<LogIndex, Fatal> {
-    let Some(bytes) = stored else { return Ok(LogIndex(0)) };
-    match <[u8; 8]>::try_from(bytes) {
-        Ok(bytes) => Ok(LogIndex(u64::from_be_bytes(bytes))),
-        Err(_) => Err(Fatal::Corrupt {
-            location: format!("{}, applied position", path.display()),
-            expected: "8 bytes".to_owned(),
-            found: format!("{} bytes", bytes.len()),
-        }),
-    }
 }
 
 #[expect(clippy::wildcard_enum_match_arm, reason = "fjall's enums are open")]

@@ -5,12 +5,15 @@
 //! - `sled`: the second, chosen with `--storage-engine=sled`.
 
 use std::ops::Bound;
+use std::path::Path;
 
 use bytes::Bytes;
 
 use crate::error::Fatal;
 use crate::types::LogIndex;
 
+#[cfg(any(test, feature = "testing"))]
+pub mod conformance;
 mod durable_mark;
 pub mod fjall;
 pub mod mem;
@@ -87,6 +90,20 @@ pub enum Order {
 /// The keys a scan covers.
 pub type Bounds = (Bound<Bytes>, Bound<Bytes>);
 
+/// How an engine on disk is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Bytes for caches and write buffers together. The write buffers' share is fixed when the
+    /// directory is created; the caches' follows every open.
+    pub memory_budget: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { memory_budget: 96 << 20 }
+    }
+}
+
 /// Whether no key can be inside: the start is above the end, or they meet with one of them excluded.
 pub(crate) fn covers_nothing(bounds: &Bounds) -> bool {
     match bounds {
@@ -119,11 +136,12 @@ pub struct Budget {
 /// An ordered, crash-safe key-value store.
 ///
 /// **Contract:** `apply` is atomic and visible at once, not durable; one caller at a time applies.
-/// `persist` makes everything applied before its call durable and says up to which log position. A
-/// scan sees one state, that of the moment it was made, and never part of a batch; a `get` may see a
-/// change of a batch whose `apply` is about to return. A byte that changed at rest is reported as [`Fatal::Corrupt`] where
-/// the engine can tell; the schema's own checksums catch the rest. After any [`Fatal`] the engine
-/// refuses further writes.
+/// `persist` makes everything applied before its call durable and says up to which log position; a
+/// state that has lost some of that is refused when it is opened. A scan shows every key that was
+/// there when the scan was made and is still there when it comes by; what a later batch changes
+/// shows or not. A byte that changed at rest is reported as [`Fatal::Corrupt`] where the engine can
+/// tell; the schema's own checksums catch the rest. After any [`Fatal`] the engine refuses further
+/// writes.
 pub trait Engine: Send + Sync + 'static {
     /// Makes a batch visible, atomically.
     fn apply(&self, batch: Batch) -> Result<(), Fatal>;
@@ -140,4 +158,17 @@ pub trait Engine: Send + Sync + 'static {
     fn sizes(&self) -> Sizes;
     /// Does a bounded piece of background work (reclaiming space); `true` while more is left.
     fn maintain(&self, budget: Budget) -> Result<bool, Fatal>;
+}
+
+/// The applied position as the disk engines keep it.
+fn decode_applied(path: &Path, stored: Option<&[u8]>) -> Result<LogIndex, Fatal> {
+    let Some(bytes) = stored else { return Ok(LogIndex(0)) };
+    match <[u8; 8]>::try_from(bytes) {
+        Ok(bytes) => Ok(LogIndex(u64::from_be_bytes(bytes))),
+        Err(_) => Err(Fatal::Corrupt {
+            location: format!("{}, applied position", path.display()),
+            expected: "8 bytes".to_owned(),
+            found: format!("{} bytes", bytes.len()),
+        }),
+    }
 }

@@ -54,7 +54,7 @@ pub(super) fn check(path: &Path) -> Result<(), Fatal> {
     }
     let keyspaces = path.join(KEYSPACES_DIR);
     let mut count = 0;
-    for entry in fs::read_dir(&keyspaces).map_err(|_| missing(&keyspaces))? {
+    for entry in fs::read_dir(&keyspaces).map_err(|error| unreadable(&keyspaces, &error))? {
         let manifest = entry.map_err(io)?.path().join(MANIFEST_FILE);
         if !manifest.try_exists().map_err(io)? {
             return Err(missing(&manifest));
@@ -77,6 +77,13 @@ fn missing(what: &Path) -> Fatal {
         expected: "part of a database".to_owned(),
         found: "nothing".to_owned(),
     }
+}
+
+fn unreadable(directory: &Path, error: &io::Error) -> Fatal {
+    if error.kind() == io::ErrorKind::NotFound {
+        return missing(directory);
+    }
+    Fatal::io(directory, "listing", error)
 }
 
 /// The journal that is written to.

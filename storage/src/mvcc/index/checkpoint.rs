@@ -14,7 +14,9 @@ use std::io::{self, BufReader, Read, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::draft::common_len;
-use super::leaf::{CREATED_ZERO, HAS_LEASE, HAS_SUB, TOMBSTONE, age_of, flags_of};
+use super::leaf::{
+    CREATED_ZERO, HAS_LEASE, HAS_SUB, TOMBSTONE, age_of, flags_of, read_u32, read_uint,
+};
 use super::{Builder, Index, IndexEntry};
 use crate::atomic_file::AtomicFile;
 use crate::error::Fatal;
@@ -57,7 +59,7 @@ fn write_file(path: &Path, header: &Header, index: &Index) -> io::Result<u64> {
     let mut block = BlockWriter::default();
     let mut cursor = index.cursor(&KeyRange::From(bytes::Bytes::new()));
     let mut entries = 0_u64;
-    while let Some((key, entry)) = cursor.next() {
+    while let Some((key, entry)) = cursor.next_entry() {
         block.push(key, &entry);
         entries += 1;
         if block.payload.len() >= BLOCK_BYTES {
@@ -156,7 +158,7 @@ impl BlockWriter {
 
     /// Writes the block and starts the next. Gives the bytes written.
     fn write(&mut self, file: &mut AtomicFile) -> io::Result<usize> {
-        let length = u32::try_from(self.payload.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
+        let length = u32::try_from(self.payload.len()).map_err(io::Error::other)?;
         let crc = block_crc(length, self.entries, &self.payload);
         for number in [length, self.entries, crc] {
             file.write_all(&number.to_le_bytes())?;
@@ -200,11 +202,12 @@ impl Source {
     }
 
     fn fill(&mut self, bytes: &mut [u8]) -> Result<(), Fatal> {
-        self.file.read_exact(bytes).map_err(|error| match error.kind() {
-            io::ErrorKind::UnexpectedEof => {
+        self.file.read_exact(bytes).map_err(|error| {
+            if error.kind() == io::ErrorKind::UnexpectedEof {
                 self.corrupt(self.offset, "more bytes", "the end of the file")
+            } else {
+                Fatal::io(&self.path, "reading the index checkpoint", &error)
             }
-            _ => Fatal::io(&self.path, "reading the index checkpoint", &error),
         })?;
         self.offset += bytes.len() as u64;
         Ok(())
@@ -213,7 +216,7 @@ impl Source {
     fn header(&mut self) -> Result<Header, Fatal> {
         let mut bytes = [0; HEADER_LEN];
         self.fill(&mut bytes)?;
-        let [revision, compacted, applied] = [8, 16, 24].map(|at| number_at(&bytes, at));
+        let [revision, compacted, applied] = [8, 16, 24].map(|at| read_uint(&bytes, at, 8));
         let compacted = compacted.cast_signed();
         let header = Header {
             revision: Revision(revision.cast_signed()),
@@ -231,7 +234,7 @@ impl Source {
         let offset = self.offset;
         let mut header = [0; BLOCK_HEADER_LEN];
         self.fill(&mut header)?;
-        let [length, entries, crc] = [0, 4, 8].map(|at| small_at(&header, at));
+        let [length, entries, crc] = [0, 4, 8].map(|at| read_u32(&header, at));
         if length == 0 {
             return self.footer(offset, &header, entries_before).map(|()| None);
         }
@@ -348,10 +351,10 @@ impl BlockReader<'_> {
 
 fn put_varint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
-        out.push(value as u8 | 0x80);
+        out.push(value.to_le_bytes()[0] | 0x80);
         value >>= 7;
     }
-    out.push(value as u8);
+    out.push(value.to_le_bytes()[0]);
 }
 
 /// Small differences of either sign as small numbers.
@@ -361,12 +364,4 @@ fn zigzag(value: i64) -> u64 {
 
 fn unzigzag(value: u64) -> i64 {
     (value >> 1).cast_signed() ^ -((value & 1).cast_signed())
-}
-
-fn number_at(bytes: &[u8], at: usize) -> u64 {
-    super::leaf::read_uint(bytes, at, 8)
-}
-
-fn small_at(bytes: &[u8], at: usize) -> u32 {
-    super::leaf::read_uint(bytes, at, 4) as u32
 }

@@ -55,7 +55,7 @@ impl Cursor {
     }
 
     /// The next entry with its key; `None` at the end, and from then on.
-    pub fn next(&mut self) -> Option<(&[u8], IndexEntry)> {
+    pub fn next_entry(&mut self) -> Option<(&[u8], IndexEntry)> {
         loop {
             let leaf = self.leaf.as_ref()?;
             while self.row < self.rows_end {
@@ -156,7 +156,7 @@ impl Iterator for Entries {
     type Item = (Bytes, IndexEntry);
 
     fn next(&mut self) -> Option<Self::Item> {
-        let (key, entry) = self.cursor.next()?;
+        let (key, entry) = self.cursor.next_entry()?;
         Some((Bytes::copy_from_slice(key), entry))
     }
 }

@@ -161,13 +161,13 @@ fn measure(entries: &[IndexEntry], prefix_len: usize, suffix_bytes: usize) -> (S
         flags |= row_flags;
         leases += usize::from(row_flags & HAS_LEASE != 0);
         subs += usize::from(row_flags & HAS_SUB != 0);
-        tombstones += u64::from(entry.tombstone);
+        tombstones += usize::from(entry.tombstone);
         max_modified = max_modified.max(entry.modified.main);
     }
     let shape = Shape {
         count: entries.len(),
         prefix_len,
-        end_width: if suffix_bytes <= usize::from(u16::MAX) { 2 } else { 4 },
+        end_width: if u16::try_from(suffix_bytes).is_ok() { 2 } else { 4 },
         modified: modified.column(),
         age: age.column(),
         version: version.column(),
@@ -176,7 +176,7 @@ fn measure(entries: &[IndexEntry], prefix_len: usize, suffix_bytes: usize) -> (S
         leases,
         subs,
     };
-    let count = entries.len() as u64;
+    let count = entries.len();
     (shape, Summary { entries: count, live: count - tombstones, max_modified })
 }
 

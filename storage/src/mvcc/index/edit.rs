@@ -117,10 +117,10 @@ fn split_inner(inner: &mut Inner, inserted_at: usize) -> Split {
     Some((separator, right.into_child()))
 }
 
-/// Removes a key that is there, whose entry is `entry`.
-pub(super) fn remove(root: &mut Option<Child>, key: &[u8], entry: &IndexEntry) {
+/// Removes a key that is there.
+pub(super) fn remove(root: &mut Option<Child>, key: &[u8]) {
     let Some(child) = root else { unreachable!("the key was found") };
-    if !remove_below(child, key, entry) {
+    if !remove_below(child, key) {
         *root = None;
     }
     // A root with one child is a level too many.
@@ -132,7 +132,7 @@ pub(super) fn remove(root: &mut Option<Child>, key: &[u8], entry: &IndexEntry) {
 }
 
 /// `false` when nothing is left of the subtree.
-fn remove_below(child: &mut Child, key: &[u8], entry: &IndexEntry) -> bool {
+fn remove_below(child: &mut Child, key: &[u8]) -> bool {
     match &mut child.node {
         Node::Leaf(leaf) => {
             let shape = leaf.shape();
@@ -150,7 +150,7 @@ fn remove_below(child: &mut Child, key: &[u8], entry: &IndexEntry) -> bool {
         Node::Inner(inner) => {
             let inner = Arc::make_mut(inner);
             let slot = inner.slot_for(key);
-            if remove_below(&mut inner.children[slot], key, entry) {
+            if remove_below(&mut inner.children[slot], key) {
                 merge_around(inner, slot);
             } else {
                 drop_child(inner, slot);

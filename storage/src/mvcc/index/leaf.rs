@@ -73,19 +73,20 @@ pub(super) struct Shape {
 impl Shape {
     fn parse(bytes: &[u8]) -> Self {
         let int = |at, width| read_uint(bytes, at, width);
+        let length = |at, width| read_len(bytes, at, width);
         let small = |at| usize::from(bytes[at]);
         let column = |base, width| Column { base, width };
         Self {
-            count: int(0, 2) as usize,
+            count: length(0, 2),
             end_width: small(2),
             age: column(int(24, 8), small(3)),
             modified: column(int(16, 8), small(4)),
             version: column(int(32, 8), small(5)),
             value_len: column(int(40, 4), small(6)),
             flags_width: small(7),
-            prefix_len: int(8, 4) as usize,
-            leases: int(12, 2) as usize,
-            subs: int(14, 2) as usize,
+            prefix_len: length(8, 4),
+            leases: length(12, 2),
+            subs: length(14, 2),
         }
     }
 
@@ -142,7 +143,7 @@ impl Shape {
     }
 
     fn suffix_end(&self, bytes: &[u8], row: usize) -> usize {
-        read_uint(bytes, self.row_at(row), self.end_width) as usize
+        read_len(bytes, self.row_at(row), self.end_width)
     }
 
     pub(super) fn suffix<'a>(&self, bytes: &'a [u8], row: usize) -> &'a [u8] {
@@ -183,7 +184,7 @@ impl Shape {
             modified: RevisionKey { main: Revision(modified.cast_signed()), sub },
             version: Version(version.cast_signed()),
             lease,
-            value_len: value_len as u32,
+            value_len: low_u32(value_len),
             tombstone: flags & TOMBSTONE != 0,
         }
     }
@@ -195,7 +196,7 @@ impl Shape {
     }
 
     fn sub(&self, bytes: &[u8], row: usize) -> u32 {
-        read_uint(bytes, self.sub_at(bytes, row), 4) as u32
+        read_u32(bytes, self.sub_at(bytes, row))
     }
 
     fn sub_at(&self, bytes: &[u8], row: usize) -> usize {
@@ -315,7 +316,7 @@ fn find_row(bytes: &[u8], list: usize, item_len: usize, items: usize, row: usize
     let (mut low, mut high) = (0, items);
     while low < high {
         let middle = low + (high - low) / 2;
-        if (read_uint(bytes, list + middle * item_len, 2) as usize) < row {
+        if read_len(bytes, list + middle * item_len, 2) < row {
             low = middle + 1;
         } else {
             high = middle;
@@ -329,6 +330,22 @@ pub(super) fn read_uint(bytes: &[u8], at: usize, width: usize) -> u64 {
     let mut number = [0; 8];
     number[..width].copy_from_slice(&bytes[at..at + width]);
     u64::from_le_bytes(number)
+}
+
+/// A number of at most 4 bytes that counts something in memory.
+fn read_len(bytes: &[u8], at: usize, width: usize) -> usize {
+    low_u32(read_uint(bytes, at, width)) as usize
+}
+
+pub(super) fn read_u32(bytes: &[u8], at: usize) -> u32 {
+    low_u32(read_uint(bytes, at, 4))
+}
+
+/// A number that was written from 32 bits.
+#[expect(clippy::cast_possible_truncation, reason = "only 32 bits were written")]
+fn low_u32(value: u64) -> u32 {
+    debug_assert!(value <= u64::from(u32::MAX));
+    value as u32
 }
 
 /// The lowest `width` bytes of a number.

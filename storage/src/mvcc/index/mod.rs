@@ -90,19 +90,19 @@ impl Index {
     /// Forgets a key: only compaction does, and only of a tombstone. O(log n).
     pub fn remove(&mut self, key: &[u8]) {
         // Looked up first, so that removing nothing copies nothing.
-        if let Some(entry) = self.get(key) {
-            edit::remove(&mut self.root, key, &entry);
+        if self.get(key).is_some() {
+            edit::remove(&mut self.root, key);
         }
     }
 
     /// How many live keys a range has. O(log n).
     pub fn count(&self, range: &KeyRange) -> u64 {
-        rank::count(self, range)
+        rank::count(self, range) as u64
     }
 
     /// The `n`-th live key of a range, counted from 0, in key order. O(log n).
     pub fn nth_live(&self, range: &KeyRange, n: u64) -> Option<(Bytes, IndexEntry)> {
-        rank::nth_live(self, range, n)
+        rank::nth_live(self, range, usize::try_from(n).ok()?)
     }
 
     /// All entries of a range in key order, tombstones included.
@@ -128,12 +128,12 @@ impl Index {
 
     /// Entries, tombstones included.
     pub fn len(&self) -> usize {
-        self.root.as_ref().map_or(0, |root| root.summary.entries as usize)
+        self.root.as_ref().map_or(0, |root| root.summary.entries)
     }
 
     /// Entries that are not tombstones.
     pub fn live_len(&self) -> usize {
-        self.root.as_ref().map_or(0, |root| root.summary.live as usize)
+        self.root.as_ref().map_or(0, |root| root.summary.live)
     }
 
     /// The largest main revision any entry was modified at, or 0 in an empty index.

@@ -12,9 +12,9 @@ pub(super) const MAX_CHILDREN: usize = 32;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Summary {
     /// Keys, tombstones included.
-    pub(super) entries: u64,
+    pub(super) entries: usize,
     /// Keys that are not tombstones.
-    pub(super) live: u64,
+    pub(super) live: usize,
     /// The largest `modified.main`.
     pub(super) max_modified: Revision,
 }

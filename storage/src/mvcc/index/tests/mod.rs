@@ -66,7 +66,7 @@ fn check_node(child: &Child, from: Option<&[u8]>, to: Option<&[u8]>) -> usize {
                 let entry = shape.entry(bytes, row);
                 summary.add(&Summary {
                     entries: 1,
-                    live: u64::from(!entry.tombstone),
+                    live: usize::from(!entry.tombstone),
                     max_modified: entry.modified.main,
                 });
             }

@@ -106,7 +106,7 @@ proptest! {
             let key = left.swap_remove((state >> 33) as usize % left.len());
             index.remove(&key);
             model.remove(&key);
-            if left.len() % 37 == 0 {
+            if left.len().is_multiple_of(37) {
                 check(&index, &model);
             }
         }

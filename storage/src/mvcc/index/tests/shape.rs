@@ -158,10 +158,10 @@ fn a_cursor_outlives_its_index() {
     let mut cursor = index.cursor(&KeyRange::From(start.clone()));
     index.insert(&start, entry(5));
     drop(index);
-    assert_eq!(cursor.next(), Some((start.as_ref(), entry(2))));
+    assert_eq!(cursor.next_entry(), Some((start.as_ref(), entry(2))));
     let mut left = 0;
-    while cursor.next().is_some() {
+    while cursor.next_entry().is_some() {
         left += 1;
     }
-    assert!(left > 0 && cursor.next().is_none());
+    assert!(left > 0 && cursor.next_entry().is_none());
 }
