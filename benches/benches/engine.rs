@@ -4,7 +4,12 @@
 //! `cargo bench -p vetch-benches --bench engine`. The load of a million keys is printed first, with
 //! memory, disk and the longest single `apply`; then points.
 #![expect(clippy::print_stdout, reason = "a benchmark reports on stdout")]
-#![expect(missing_docs, reason = "criterion's macros generate undocumented functions")]
+#![expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "figures for people"
+)]
 
 use std::ops::Bound;
 use std::time::{Duration, Instant};
@@ -81,7 +86,7 @@ fn load(name: &str, engine: &impl Engine) {
     std::thread::scope(|scope| {
         scope.spawn(|| {
             while !done.load(std::sync::atomic::Ordering::Relaxed) {
-                std::thread::sleep(Duration::from_millis(1000));
+                std::thread::sleep(Duration::from_secs(1));
                 engine.persist().expect("persists");
             }
         });

@@ -247,11 +247,15 @@ fn family_key(family: Family, key: &[u8]) -> Vec<u8> {
 fn family_bounds(family: Family, (start, end): Bounds) -> (Bound<Vec<u8>>, Bound<Vec<u8>>) {
     let start = match start {
         Bound::Unbounded => Bound::Included(vec![family_byte(family)]),
-        bound => bound.map(|key| family_key(family, &key)),
+        bound @ (Bound::Included(_) | Bound::Excluded(_)) => {
+            bound.map(|key| family_key(family, &key))
+        }
     };
     let end = match end {
         Bound::Unbounded => Bound::Excluded(vec![family_byte(family) + 1]),
-        bound => bound.map(|key| family_key(family, &key)),
+        bound @ (Bound::Included(_) | Bound::Excluded(_)) => {
+            bound.map(|key| family_key(family, &key))
+        }
     };
     (start, end)
 }

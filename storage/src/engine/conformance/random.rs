@@ -80,6 +80,10 @@ fn check_all<E: Engine>(engine: &E, state: &State) {
     }
 }
 
+fn applied_by(engine: &impl Engine) -> usize {
+    usize::try_from(engine.applied().get()).unwrap()
+}
+
 /// After a crash the state is that after some batch, no older than the last persisted one.
 fn run<S: Store>(store: &mut S, operations: Vec<Operation>) {
     let mut engine = store.open();
@@ -100,11 +104,11 @@ fn run<S: Store>(store: &mut S, operations: Vec<Operation>) {
             }
             Operation::Reopen => {
                 engine = store.reopen(engine);
-                assert_eq!(engine.applied().get() as usize, history.len() - 1);
+                assert_eq!(applied_by(&engine), history.len() - 1);
             }
             Operation::Crash => {
                 engine = store.crash(engine);
-                let applied = engine.applied().get() as usize;
+                let applied = applied_by(&engine);
                 assert!(applied >= persisted && applied < history.len());
                 history.truncate(applied + 1);
                 check_all(&engine, &history[applied]);

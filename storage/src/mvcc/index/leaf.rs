@@ -344,7 +344,7 @@ pub(super) fn read_u32(bytes: &[u8], at: usize) -> u32 {
 /// A number that was written from 32 bits.
 #[expect(clippy::cast_possible_truncation, reason = "only 32 bits were written")]
 fn low_u32(value: u64) -> u32 {
-    debug_assert!(value <= u64::from(u32::MAX));
+    debug_assert!(u32::try_from(value).is_ok());
     value as u32
 }
 
