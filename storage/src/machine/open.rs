@@ -12,7 +12,7 @@ use super::state::State;
 use crate::engine::{Engine, Family, Order};
 use crate::error::Fatal;
 use crate::mvcc::compaction::ReclaimState;
-use crate::mvcc::index::Index;
+use crate::mvcc::index::{Builder, Index, IndexEntry};
 use crate::mvcc::key_range::KeyRange;
 use crate::schema::change::{self, ChangeRecord};
 use crate::schema::checksum::corrupt;
@@ -117,20 +117,65 @@ fn load_index<E: Engine>(
 }
 
 /// Takes the changes from `from` on into the index; the last one's place.
+///
+/// Changes come by revision and the tree wants them by key: they are sorted in runs, which bounds
+/// memory, and a long run is merged into a new tree in one pass.
 fn replay<E: Engine>(
     engine: &E,
     index: &mut Index,
     from: RevisionKey,
 ) -> Result<Option<RevisionKey>, Fatal> {
+    const RUN: usize = 256 * 1024;
     let mut last = None;
+    let mut run = Vec::new();
     let bounds = change::bounds(from, Revision(i64::MAX));
     for item in engine.scan(Family::Revisions, bounds, Order::Ascending) {
         let (key, value) = item?;
         let change = ChangeRecord::decode(&key, &value)?;
         last = Some(change.entry.modified);
-        index.insert(&change.key, change.entry);
+        run.push((change.key, change.entry));
+        if run.len() == RUN {
+            take_run(index, &mut run);
+        }
     }
+    take_run(index, &mut run);
     Ok(last)
+}
+
+/// Takes a run of changes, in the order of history, into the index.
+fn take_run(index: &mut Index, run: &mut Vec<(Bytes, IndexEntry)>) {
+    // Stable: of equal keys the newest stays last.
+    run.sort_by(|(a, _), (b, _)| a.cmp(b));
+    if run.len() < index.len() / 16 {
+        for (key, entry) in run.drain(..) {
+            index.insert(&key, entry);
+        }
+        return;
+    }
+    let mut builder = Builder::new();
+    let mut push = |key: &[u8], entry| assert!(builder.push(key, entry), "merged in key order");
+    let mut old = index.cursor(&KeyRange::From(Bytes::new()));
+    let mut known = old.next();
+    let mut changes = run.drain(..).peekable();
+    while let Some((key, entry)) = changes.next() {
+        if changes.peek().is_some_and(|(next, _)| *next == key) {
+            continue;
+        }
+        while let Some((known_key, known_entry)) = known.filter(|(known, _)| *known < &key[..]) {
+            push(known_key, known_entry);
+            known = old.next();
+        }
+        if known.is_some_and(|(known, _)| known == &key[..]) {
+            known = old.next();
+        }
+        push(&key, entry);
+    }
+    while let Some((known_key, known_entry)) = known {
+        push(known_key, known_entry);
+        known = old.next();
+    }
+    drop(changes);
+    *index = builder.finish();
 }
 
 /// The store's revision is that of its last change, which no compaction removes.
@@ -156,6 +201,50 @@ fn attach_leases(state: &mut State) {
     for (key, entry) in state.keyspace.index.range(&KeyRange::From(Bytes::new())) {
         if entry.lease != LeaseId::NONE && !entry.tombstone {
             leases.attach(entry.lease, &key);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::types::Version;
+
+    fn entry(main: i64) -> IndexEntry {
+        IndexEntry {
+            created: Revision(main),
+            modified: RevisionKey { main: Revision(main), sub: 0 },
+            version: Version(1),
+            lease: LeaseId::NONE,
+            value_len: 1,
+            tombstone: false,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_run_leaves_the_newest_entry_of_each_key_however_it_is_taken(
+            before in prop::collection::vec(0u16..600, 0..400),
+            run in prop::collection::vec(0u16..600, 0..60),
+        ) {
+            let mut index = Index::new();
+            let mut expected = std::collections::BTreeMap::new();
+            for (main, key) in (2..).zip(&before) {
+                index.insert(&Bytes::copy_from_slice(&key.to_be_bytes()), entry(main));
+                expected.insert(key.to_be_bytes().to_vec(), entry(main));
+            }
+            let mut changes = Vec::new();
+            for (main, key) in (1000..).zip(&run) {
+                changes.push((Bytes::copy_from_slice(&key.to_be_bytes()), entry(main)));
+                expected.insert(key.to_be_bytes().to_vec(), entry(main));
+            }
+            take_run(&mut index, &mut changes);
+            let found: Vec<_> = index.range(&KeyRange::From(Bytes::new())).collect();
+            let found: Vec<_> = found.into_iter().map(|(key, entry)| (key.to_vec(), entry)).collect();
+            prop_assert_eq!(found, expected.into_iter().collect::<Vec<_>>());
+            prop_assert!(changes.is_empty());
         }
     }
 }

@@ -8,6 +8,7 @@
 //! holds its own: a compaction's hash reads no value. `HashKV` on request does read all values, because
 //! whoever asks wants to know what the disk says.
 
+use super::combine::Combiner;
 use super::index::IndexEntry;
 use super::key_range::KeyRange;
 use super::reader::Reader;
@@ -61,6 +62,7 @@ fn change_len(change: &ChangeRecord) -> usize {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Hasher {
     crc: u32,
+    combiner: Combiner,
     revision: Revision,
     compacted: Revision,
     /// Whether any record counts as kept; etcd filters by "kept" only if so.
@@ -78,7 +80,8 @@ impl Hasher {
     ) -> Result<Self, Fatal> {
         let any_kept =
             any_lives(reader, revision)? || (for_compaction && any_deleted_at(reader, revision)?);
-        Ok(Self { crc: crc32c::crc32c(b"key"), revision, compacted, any_kept })
+        let crc = crc32c::crc32c(b"key");
+        Ok(Self { crc, combiner: Combiner::new(), revision, compacted, any_kept })
     }
 
     /// Whether a change is part of the hash. What a compaction has yet to delete is not, so that the
@@ -106,7 +109,7 @@ impl Hasher {
         change: &ChangeRecord,
     ) -> Result<(), Fatal> {
         if self.includes(reader, change)? {
-            self.crc = crc32c::crc32c_combine(self.crc, change.hash, change_len(change));
+            self.crc = self.combiner.combine(self.crc, change.hash, change_len(change) as u64);
         }
         Ok(())
     }

@@ -9,8 +9,10 @@
 //! - `write`: one revision in the making.
 //! - `history`: events of past revisions.
 //! - `hash`: `HashKV`.
+//! - `combine`: the CRC-32C of a concatenation from those of its parts.
 //! - `compaction`: deletion of what no reader can ask for any more.
 
+pub(crate) mod combine;
 pub(crate) mod compaction;
 pub(crate) mod hash;
 pub(crate) mod history;

@@ -203,12 +203,10 @@ impl<E: Engine> Reader<'_, E> {
         let mut scan = None;
         let mut last_key: Option<Bytes> = None;
         for (key, at) in wanted {
+            // A scan only helps forward; long keys and open writes are not where a scan would pass.
             let ascending = last_key.as_ref().is_none_or(|last| last < key);
             last_key = Some(key.clone());
-            if !ascending {
-                scan = None;
-            }
-            if self.pending_version(at).is_some() || is_long(key) {
+            if !ascending || self.pending_version(at).is_some() || is_long(key) {
                 take(self.version(key, at)?)?;
                 continue;
             }
