@@ -13,6 +13,7 @@ use openraft::AsyncRuntime;
 use vetch_storage::{Engine, Fatal};
 
 use crate::disk::{Disk, DiskError};
+use crate::log::LogOptions;
 use crate::manifest::DirLock;
 
 pub(crate) mod latest;
@@ -42,6 +43,11 @@ pub trait Platform: Debug + Clone + Send + Sync + 'static {
 
     /// The files of `dir`. Blocks.
     fn open_disk(&self, dir: &Path) -> Result<Arc<dyn Disk>, DiskError>;
+
+    /// How the log is laid out on such disks.
+    fn log_options(&self) -> LogOptions {
+        LogOptions::default()
+    }
 
     /// Where the state machine keeps its index checkpoints, if this world has such files.
     fn checkpoint_dir(&self, dir: &Path) -> Option<PathBuf>;

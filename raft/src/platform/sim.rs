@@ -15,6 +15,7 @@ use vetch_storage::engine::mem::MemEngine;
 use super::Platform;
 use crate::disk::sim::{SimDisk, Timing};
 use crate::disk::{Disk, DiskError};
+use crate::log::LogOptions;
 use crate::manifest::DirLock;
 
 /// One simulated machine: what survives its crashes is here. Clones are the same machine.
@@ -63,6 +64,21 @@ impl Sim {
         self.after(self.engine.crash_live(), SimDisk::process_killed)
     }
 
+    /// This machine with another engine, as after a folder was replaced.
+    #[must_use]
+    pub fn with_engine(&self, engine: MemEngine) -> Self {
+        self.after(engine, SimDisk::copy)
+    }
+
+    /// This machine with another disk under `dir`.
+    #[must_use]
+    pub fn with_disk(&self, dir: &Path, disk: SimDisk) -> Self {
+        let disks = self.disks.lock();
+        let others = disks.iter().map(|(dir, disk)| (dir.clone(), disk.copy()));
+        let disks = others.chain([(dir.to_owned(), disk)]).collect();
+        Self { disks: Arc::new(Mutex::new(disks)), ..self.clone() }
+    }
+
     fn after(&self, engine: MemEngine, crash: impl Fn(&SimDisk) -> SimDisk) -> Self {
         let disks = self.disks.lock();
         let disks = disks.iter().map(|(dir, disk)| (dir.clone(), crash(disk))).collect();
@@ -97,6 +113,11 @@ impl Platform for Sim {
 
     fn open_disk(&self, dir: &Path) -> Result<Arc<dyn Disk>, DiskError> {
         Ok(Arc::new(self.disk(dir)))
+    }
+
+    /// Small segments, so that short histories cross many of them.
+    fn log_options(&self) -> LogOptions {
+        LogOptions { segment_bytes: 8 << 10, ..LogOptions::default() }
     }
 
     fn checkpoint_dir(&self, _: &Path) -> Option<PathBuf> {

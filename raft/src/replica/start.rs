@@ -29,7 +29,7 @@ use super::{ApplyObserver, Inner, OpenError, RaftOf, Replica, Settings, config};
 use crate::apply::Applier;
 use crate::apply::snapshot::SnapshotMarks;
 use crate::disk::{Disk, DiskError, FileName};
-use crate::log::{LogOptions, LogStore};
+use crate::log::LogStore;
 use crate::manifest::{self, DirLock, Identity, Manifest};
 use crate::platform::Platform;
 use crate::transport::NoPeers;
@@ -97,7 +97,7 @@ pub(super) async fn open<P: Platform>(
 
     let machine = open_machine(&platform, &data_dir).await?;
     let disk = platform.open_disk(&data_dir.join("member/wal")).map_err(Fatal::from)?;
-    let log = LogStore::open(Arc::clone(&disk), LogOptions::default());
+    let log = LogStore::open(Arc::clone(&disk), platform.log_options());
     let log = log.await.map_err(Fatal::from)?;
     check_log(&data_dir, &log, machine.applied().index, manifest.initialized)?;
     if !manifest.initialized {
