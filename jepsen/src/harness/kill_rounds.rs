@@ -5,6 +5,7 @@ use super::connection::Connection;
 use super::error::HarnessError;
 use super::findings::{Finding, judge};
 use super::gate::{Gate, State};
+use super::kill_report::{KillReport, acknowledged_writes, median};
 use super::server::{Server, ServerSpec};
 use super::watchers::{Sessions, Watcher};
 use super::workload::{Client, Load};
@@ -15,7 +16,6 @@ use crate::history::{
 use crate::persisted::PersistedLog;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -76,43 +76,6 @@ impl KillRounds {
     }
 }
 
-/// What a run came to.
-#[derive(Debug)]
-pub struct KillReport {
-    /// Everything that must not be; empty is a pass.
-    pub findings: Vec<Finding>,
-    /// Rounds carried out, and how many of their kills hit a server that was still starting.
-    pub rounds: (u32, u32),
-    /// Operations answered, refused, and without an answer.
-    pub outcomes: (usize, usize, usize),
-    /// Of those answered, how many changed the store.
-    pub acknowledged_writes: usize,
-    /// Watch sessions, and events they were sent.
-    pub watches: (usize, usize),
-    /// The last revision, and the last compaction.
-    pub revisions: (Revision, Revision),
-    /// Median and longest time from start to the first answer.
-    pub restart: (Duration, Duration),
-}
-
-impl fmt::Display for KillReport {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (ok, refused, unknown) = self.outcomes;
-        writeln!(out, "rounds: {} ({} killed while starting)", self.rounds.0, self.rounds.1)?;
-        writeln!(out, "operations: {ok} answered, {refused} refused, {unknown} without an answer")?;
-        writeln!(out, "acknowledged writes: {}", self.acknowledged_writes)?;
-        writeln!(out, "watch sessions: {}, events: {}", self.watches.0, self.watches.1)?;
-        writeln!(out, "last revision: {}, compacted: {}", self.revisions.0, self.revisions.1)?;
-        writeln!(
-            out,
-            "start to first answer: median {:?}, max {:?}",
-            self.restart.0, self.restart.1
-        )?;
-        writeln!(out, "findings: {}", self.findings.len())?;
-        self.findings.iter().take(20).try_for_each(|finding| writeln!(out, "- {finding}"))
-    }
-}
-
 /// Carries out a run and judges it; the evidence is in the folder afterwards.
 ///
 /// `between` is called while the server is down after each kill, with the round and the data
@@ -147,7 +110,7 @@ struct Runner<'a> {
     tasks: JoinSet<()>,
     told: Vec<watch::Receiver<Revision>>,
     log: PersistedLog,
-    /// Events up to here are in `log` for good: the server was allowed to forget them.
+    /// What the server told of its history; what it was allowed to forget stays for good.
     collected: Vec<Event>,
     final_keys: Vec<KeyValue>,
     epoch: u32,
@@ -340,31 +303,13 @@ impl<'a> Runner<'a> {
         } else if findings.is_empty() {
             findings.push(Finding::Server("holds no key at the end".into()));
         }
-        let count = |wanted: fn(&Outcome) -> bool| {
-            evidence.history.iter().filter(|operation| wanted(&operation.outcome)).count()
-        };
-        Ok(KillReport {
+        Ok(KillReport::new(
             findings,
-            rounds: (self.plan.rounds, self.killed_starting),
-            outcomes: (
-                count(|outcome| matches!(outcome, Outcome::Ok(_))),
-                count(|outcome| matches!(outcome, Outcome::Fail(_))),
-                count(|outcome| matches!(outcome, Outcome::Unknown(_))),
-            ),
-            acknowledged_writes: acknowledged_writes(&evidence),
-            watches: (
-                evidence.watches.len(),
-                evidence.watches.iter().map(|session| session.events().count()).sum(),
-            ),
-            revisions: (evidence.log.last(), evidence.log.compacted()),
-            restart: (median(&self.starts), self.starts.iter().max().copied().unwrap_or_default()),
-        })
+            (self.plan.rounds, self.killed_starting),
+            &evidence,
+            &self.starts,
+        ))
     }
-}
-
-fn acknowledged_writes(evidence: &Evidence) -> usize {
-    let answered = evidence.history.iter().filter(|operation| !operation.op.is_read());
-    answered.filter(|operation| operation.response().is_some()).count()
 }
 
 /// A run in which hardly anything was acknowledged or watched proves nothing.
@@ -375,10 +320,4 @@ fn vacuous(plan: &KillRounds, evidence: &Evidence) -> Option<Finding> {
     (writes < least || (plan.watchers > 0 && events < least)).then(|| {
         Finding::Vacuous(format!("{writes} acknowledged writes and {events} events; {least} due"))
     })
-}
-
-fn median(times: &[Duration]) -> Duration {
-    let mut sorted = times.to_vec();
-    sorted.sort_unstable();
-    sorted.get(sorted.len() / 2).copied().unwrap_or_default()
 }

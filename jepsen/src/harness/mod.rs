@@ -8,6 +8,7 @@
 //! - `watchers`: clients that watch, and resume after every restart
 //! - `collect`: asks the server for its history once the dust has settled
 //! - `kill_rounds`: kill -9 at random moments, restart, judge
+//! - `kill_report`: what came of it
 //! - `findings`: runs all checkers over what a run left behind
 //! - `filled_store`: writes a known content and verifies every bit of it later
 //! - `bit_flips`: damages each class of file and watches what the server does with it
@@ -21,6 +22,7 @@ mod error;
 mod filled_store;
 mod findings;
 mod gate;
+mod kill_report;
 mod kill_rounds;
 mod server;
 mod watchers;
@@ -34,5 +36,6 @@ pub use disk_full::{DiskFull, DiskFullReport, fill_disk};
 pub use error::HarnessError;
 pub use filled_store::FilledStore;
 pub use findings::{Finding, judge};
-pub use kill_rounds::{KillReport, KillRounds, kill_rounds};
+pub use kill_report::KillReport;
+pub use kill_rounds::{KillRounds, kill_rounds};
 pub use server::{Server, ServerSpec};

@@ -15,6 +15,10 @@ use tokio::time::sleep;
 /// How long a client waits for an answer before it counts it as lost.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// Keys of a client that only its leased puts write: the busy keys are overwritten long before a
+/// lease expires, and an expiry that deletes nothing shows nothing.
+const LEASED_KEYS: u64 = 10;
+
 /// What every client does.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Load {
@@ -57,10 +61,12 @@ impl Client {
             while entrance.is_open(epoch) {
                 let pause = self.random.random_range(Duration::ZERO..=self.load.pause);
                 sleep(pause).await;
-                if self.random.random_ratio(1, 40) {
+                let op = if self.random.random_ratio(1, 40) {
                     self.new_lease(&mut connection).await;
-                }
-                let op = self.draw();
+                    Op::Put(self.leased_put())
+                } else {
+                    self.draw()
+                };
                 let id = self.recorder.begin(self.id, op.clone());
                 let outcome = connection.call(&op, PATIENCE).await;
                 let lost = matches!(outcome, Outcome::Unknown(_));
@@ -100,6 +106,12 @@ impl Client {
             lease: lease.unwrap_or_default(),
             prev_kv: self.random.random_ratio(1, 4),
         }
+    }
+
+    fn leased_put(&mut self) -> Put {
+        let lease = self.lease.unwrap_or_default();
+        let key = format!("leased{}.{}", self.id, self.counter % LEASED_KEYS).into();
+        Put { key, lease, ..self.put() }
     }
 
     fn draw(&mut self) -> Op {
@@ -198,7 +210,22 @@ impl Client {
                 };
                 self.seen.insert(put.key.clone(), kv);
             }
-            (Op::Range(_) | Op::Delete(_) | Op::Txn(_) | Op::LeaseRevoke { .. }, _) => {}
+            (Op::Txn(_), Answer::Txn { answers, .. }) => {
+                let read = answers.iter().filter_map(|answer| match answer {
+                    Answer::Range { kvs, .. } => Some(kvs),
+                    Answer::Put { .. }
+                    | Answer::Delete { .. }
+                    | Answer::Txn { .. }
+                    | Answer::LeaseRevoke => None,
+                });
+                for kv in read.flatten() {
+                    self.seen.insert(kv.key.clone(), kv.clone());
+                }
+            }
+            (Op::Delete(delete), _) => {
+                self.seen.retain(|key, _| !delete.range.contains(key));
+            }
+            (Op::Range(_) | Op::Txn(_) | Op::LeaseRevoke { .. }, _) => {}
         }
     }
 }
