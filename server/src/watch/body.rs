@@ -27,13 +27,13 @@ const OWN_FRAME_BYTES: usize = 16 * 1024;
 /// The body of one stream. Dropping it closes the outbox.
 pub(super) struct WatchBody<P: Platform> {
     api: Arc<Api<P>>,
-    outbox: Arc<Outbox<P::Engine>>,
+    outbox: Arc<Outbox>,
     ready: VecDeque<Bytes>,
     is_over: bool,
 }
 
 impl<P: Platform> WatchBody<P> {
-    pub(super) fn new(api: Arc<Api<P>>, outbox: Arc<Outbox<P::Engine>>) -> Self {
+    pub(super) fn new(api: Arc<Api<P>>, outbox: Arc<Outbox>) -> Self {
         Self { api, outbox, ready: VecDeque::new(), is_over: false }
     }
 
@@ -44,12 +44,13 @@ impl<P: Platform> WatchBody<P> {
         buffer: &mut BytesMut,
         watcher: &WatcherInfo,
         header_revision: Revision,
-        revisions: &[Selected<P::Engine>],
+        revisions: &[Selected],
     ) -> Result<(), Fatal> {
+        let history = watcher.prev_kv.then(|| self.api.replica.view());
         let mut events = SmallVec::<[Bytes; 4]>::new();
         for selected in revisions {
             for position in &selected.positions {
-                events.push(selected.batch.encoded(*position as usize, watcher.prev_kv)?);
+                events.push(selected.batch.encoded(*position as usize, history.as_ref())?);
             }
         }
         let limit =

@@ -90,7 +90,7 @@ fn next_piece<P: Platform>(
         Some(last) if batches.len() == PIECE_REVISIONS => last.revision(),
         _all_of_them => state.tail,
     };
-    let revisions: SmallVec<[Selected<P::Engine>; 1]> =
+    let revisions: SmallVec<[Selected; 1]> =
         batches.iter().filter_map(|batch| concerned_by(&watcher.info, batch)).collect();
     watcher.position = Position::CatchUp { next: reached.next() };
     if !revisions.is_empty() {
@@ -123,10 +123,10 @@ fn send_page<P: Platform>(
         }
     };
     let Some(watcher) = state.watchers.get_mut(&key) else { return false };
-    let revisions: SmallVec<[Selected<P::Engine>; 1]> = page
+    let revisions: SmallVec<[Selected; 1]> = page
         .batches
         .iter()
-        .map(|batch| Arc::new(SharedBatch::new(Arc::clone(batch), view.clone())))
+        .map(|batch| Arc::new(SharedBatch::new(Arc::clone(batch))))
         .filter_map(|batch| concerned_by(&watcher.info, &batch))
         .collect();
     watcher.position = Position::CatchUp { next: page.next };
@@ -137,7 +137,7 @@ fn send_page<P: Platform>(
 }
 
 /// The events of a revision that concern one watcher.
-fn concerned_by<E: Engine>(info: &WatcherInfo, batch: &Arc<SharedBatch<E>>) -> Option<Selected<E>> {
+fn concerned_by(info: &WatcherInfo, batch: &Arc<SharedBatch>) -> Option<Selected> {
     let positions = (0..)
         .zip(batch.events())
         .filter(|(_, event)| info.range.contains(event.key()))

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use vetch_storage::{Engine, Revision};
+use vetch_storage::Revision;
 
 use super::shared_batch::SharedBatch;
 
@@ -11,21 +11,21 @@ use super::shared_batch::SharedBatch;
 ///
 /// **Invariant:** `batches` is ascending and holds every revision with events in `first..=tail`.
 #[derive(Debug)]
-pub struct EventLog<E: Engine> {
-    batches: VecDeque<Arc<SharedBatch<E>>>,
+pub struct EventLog {
+    batches: VecDeque<Arc<SharedBatch>>,
     first: Revision,
     bytes: usize,
     max_bytes: usize,
 }
 
-impl<E: Engine> EventLog<E> {
+impl EventLog {
     /// An empty log of a store at `revision`.
     pub fn new(revision: Revision, max_bytes: usize) -> Self {
         Self { batches: VecDeque::new(), first: revision.next(), bytes: 0, max_bytes }
     }
 
     /// Adds the newest revision; the oldest go when the bound is passed.
-    pub fn push(&mut self, batch: Arc<SharedBatch<E>>) {
+    pub fn push(&mut self, batch: Arc<SharedBatch>) {
         assert!(
             self.batches.back().is_none_or(|last| last.revision() < batch.revision()),
             "revisions are published in order"
@@ -40,7 +40,7 @@ impl<E: Engine> EventLog<E> {
     }
 
     /// The batches from `from` on, at most `max`; `None` when `from` is older than the log.
-    pub fn since(&self, from: Revision, max: usize) -> Option<Vec<Arc<SharedBatch<E>>>> {
+    pub fn since(&self, from: Revision, max: usize) -> Option<Vec<Arc<SharedBatch>>> {
         if from < self.first {
             return None;
         }

@@ -57,9 +57,9 @@ pub(super) enum Position {
 }
 
 #[derive(Debug)]
-pub(super) struct Watcher<E: Engine> {
+pub(super) struct Watcher {
     pub(super) info: Arc<WatcherInfo>,
-    pub(super) outbox: Arc<Outbox<E>>,
+    pub(super) outbox: Arc<Outbox>,
     pub(super) position: Position,
     /// It got an event, or was created, since the last progress tick.
     pub(super) is_active: bool,
@@ -73,9 +73,9 @@ pub(super) struct Watcher<E: Engine> {
 pub(super) struct State<E: Engine> {
     pub(super) view: ReadView<E>,
     pub(super) tail: Revision,
-    pub(super) log: EventLog<E>,
+    pub(super) log: EventLog,
     pub(super) interest: Interest,
-    pub(super) watchers: HashMap<WatcherKey, Watcher<E>>,
+    pub(super) watchers: HashMap<WatcherKey, Watcher>,
     next_key: WatcherKey,
 }
 
@@ -138,7 +138,7 @@ impl<P: Platform> WatchHub<P> {
         };
         let mut fallen = Vec::new();
         for batch in applied.iter().flat_map(|applied| &applied.events) {
-            fallen.append(&mut self.publish(state, batch, view));
+            fallen.append(&mut self.publish(state, batch));
         }
         state.view = view.clone();
         state.tail = view.revision();
@@ -171,13 +171,8 @@ impl<P: Platform> WatchHub<P> {
     }
 
     /// Hands one revision to all it concerns; gives back who had no room for it.
-    fn publish(
-        &self,
-        state: &mut State<P::Engine>,
-        batch: &Arc<EventBatch>,
-        view: &ReadView<P::Engine>,
-    ) -> Vec<WatcherKey> {
-        let shared = Arc::new(SharedBatch::new(Arc::clone(batch), view.clone()));
+    fn publish(&self, state: &mut State<P::Engine>, batch: &Arc<EventBatch>) -> Vec<WatcherKey> {
+        let shared = Arc::new(SharedBatch::new(Arc::clone(batch)));
         state.log.push(Arc::clone(&shared));
         let mut fallen = Vec::new();
         for (key, positions) in concerned(&state.interest, &shared) {
@@ -201,9 +196,9 @@ impl<P: Platform> WatchHub<P> {
     /// Puts whole revisions into a watcher's outbox.
     pub(super) fn send(
         &self,
-        watcher: &mut Watcher<P::Engine>,
+        watcher: &mut Watcher,
         header_revision: Revision,
-        revisions: SmallVec<[Selected<P::Engine>; 1]>,
+        revisions: SmallVec<[Selected; 1]>,
     ) {
         watcher.is_active = true;
         let events: usize = revisions.iter().map(|selected| selected.positions.len()).sum();
@@ -222,7 +217,7 @@ impl<P: Platform> WatchHub<P> {
     pub(super) fn create(
         self: &Arc<Self>,
         info: WatcherInfo,
-        outbox: Arc<Outbox<P::Engine>>,
+        outbox: Arc<Outbox>,
         start: Revision,
         announce: impl FnOnce(Revision),
     ) -> WatcherKey {
@@ -308,10 +303,7 @@ impl<P: Platform> WatchHub<P> {
 }
 
 /// Whom a revision concerns, with the positions of the events that do.
-fn concerned<E: Engine>(
-    interest: &Interest,
-    shared: &SharedBatch<E>,
-) -> Vec<(WatcherKey, SmallVec<[u32; 4]>)> {
+fn concerned(interest: &Interest, shared: &SharedBatch) -> Vec<(WatcherKey, SmallVec<[u32; 4]>)> {
     if let [event] = shared.events() {
         // The usual revision has one event, and then nobody is concerned twice.
         let mut all = Vec::new();
@@ -326,11 +318,11 @@ fn concerned<E: Engine>(
 }
 
 /// What a watcher's filters leave of the events at `positions`.
-pub(super) fn select<E: Engine>(
+pub(super) fn select(
     info: &WatcherInfo,
-    batch: &Arc<SharedBatch<E>>,
+    batch: &Arc<SharedBatch>,
     mut positions: SmallVec<[u32; 4]>,
-) -> Option<Selected<E>> {
+) -> Option<Selected> {
     if info.no_put || info.no_delete {
         positions.retain(|position| {
             batch.events().get(*position as usize).is_some_and(|event| info.wants(event))

@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 use tokio::sync::Notify;
 use tonic::Status;
 use vetch_storage::mvcc::key_range::KeyRange;
-use vetch_storage::{Engine, Event, EventKind, Revision};
+use vetch_storage::{Event, EventKind, Revision};
 
 use super::shared_batch::SharedBatch;
 
@@ -45,16 +45,16 @@ impl WatcherInfo {
 
 /// Some events of one revision, by position.
 #[derive(Debug)]
-pub struct Selected<E: Engine> {
+pub struct Selected {
     /// The revision's events.
-    pub batch: Arc<SharedBatch<E>>,
+    pub batch: Arc<SharedBatch>,
     /// Which of them, ascending; never empty.
     pub positions: SmallVec<[u32; 4]>,
 }
 
 /// One thing to send.
 #[derive(Debug)]
-pub enum Item<E: Engine> {
+pub enum Item {
     /// A framed response.
     Control(Bytes),
     /// A watcher ends: the history it was to get next is compacted.
@@ -71,14 +71,14 @@ pub enum Item<E: Engine> {
         /// The revision the header tells.
         header_revision: Revision,
         /// The events.
-        revisions: SmallVec<[Selected<E>; 1]>,
+        revisions: SmallVec<[Selected; 1]>,
     },
 }
 
 /// About what a cancellation takes on the wire.
 const CANCEL_BYTES: usize = 64;
 
-impl<E: Engine> Item<E> {
+impl Item {
     fn bytes(&self) -> usize {
         match self {
             Self::Control(frame) => frame.len(),
@@ -92,16 +92,16 @@ impl<E: Engine> Item<E> {
 
 /// What the body gets.
 #[derive(Debug)]
-pub enum Next<E: Engine> {
+pub enum Next {
     /// Something to send.
-    Item(Item<E>),
+    Item(Item),
     /// The stream is over.
     Ended(Status),
 }
 
 #[derive(Debug)]
-struct State<E: Engine> {
-    items: VecDeque<Item<E>>,
+struct State {
+    items: VecDeque<Item>,
     bytes: usize,
     ended: Option<Status>,
     is_closed: bool,
@@ -110,14 +110,14 @@ struct State<E: Engine> {
 
 /// The queue between the hub and one stream's body.
 #[derive(Debug)]
-pub struct Outbox<E: Engine> {
-    state: Mutex<State<E>>,
+pub struct Outbox {
+    state: Mutex<State>,
     max_bytes: usize,
     /// Room was made, or the stream is over.
     drained: Notify,
 }
 
-impl<E: Engine> Outbox<E> {
+impl Outbox {
     /// An empty outbox. It takes an item as long as less than `max_bytes` wait.
     pub fn new(max_bytes: usize) -> Self {
         let state =
@@ -133,7 +133,7 @@ impl<E: Engine> Outbox<E> {
     /// Adds an item, also to a full outbox: whoever adds events asks [`is_full`](Self::is_full)
     /// first. An answer to a request is always taken; a client that lets answers pile up beyond
     /// measure loses the stream.
-    pub fn push(&self, item: Item<E>) {
+    pub fn push(&self, item: Item) {
         let mut state = self.state.lock();
         if state.is_closed || state.ended.is_some() {
             return;
@@ -206,7 +206,7 @@ impl<E: Engine> Outbox<E> {
     }
 
     /// The next item for the body.
-    pub fn poll_next(&self, cx: &Context<'_>) -> Poll<Next<E>> {
+    pub fn poll_next(&self, cx: &Context<'_>) -> Poll<Next> {
         let mut state = self.state.lock();
         let Some(item) = state.items.pop_front() else {
             if let Some(status) = &state.ended {
@@ -226,7 +226,7 @@ impl<E: Engine> Outbox<E> {
     }
 }
 
-fn wake<E: Engine>(state: &mut State<E>) {
+fn wake(state: &mut State) {
     if let Some(body) = state.body.take() {
         body.wake();
     }

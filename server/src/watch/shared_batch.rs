@@ -12,12 +12,11 @@ use vetch_storage::{Engine, Event, EventBatch, EventKind, Fatal, ReadView, Revis
 /// The number of `WatchResponse.events`.
 const EVENTS_FIELD: u32 = 11;
 
-/// Events of one revision with the view they became visible in: previous records are read from it
-/// only if a watcher asks, and it keeps compaction from deleting them meanwhile.
+/// Events of one revision. It holds no view: one that waits for a slow client, or lies in the event
+/// log, must not keep compaction from deleting.
 #[derive(Debug)]
-pub struct SharedBatch<E: Engine> {
+pub struct SharedBatch {
     batch: Arc<EventBatch>,
-    view: ReadView<E>,
     encoded: Vec<EncodedEvent>,
     bytes: usize,
 }
@@ -28,12 +27,12 @@ struct EncodedEvent {
     with_previous: OnceLock<Bytes>,
 }
 
-impl<E: Engine> SharedBatch<E> {
-    /// A batch as `view` shows it.
-    pub fn new(batch: Arc<EventBatch>, view: ReadView<E>) -> Self {
+impl SharedBatch {
+    /// A batch of which nothing is encoded yet.
+    pub fn new(batch: Arc<EventBatch>) -> Self {
         let encoded = batch.events.iter().map(|_| EncodedEvent::default()).collect();
         let bytes = batch.events.iter().map(event_bytes).sum();
-        Self { batch, view, encoded, bytes }
+        Self { batch, encoded, bytes }
     }
 
     /// The revision of all its events.
@@ -52,26 +51,41 @@ impl<E: Engine> SharedBatch<E> {
     }
 
     /// Event number `position` as a field of a WatchResponse, tag and length included.
-    pub fn encoded(&self, position: usize, with_previous: bool) -> Result<Bytes, Fatal> {
+    /// The previous record is read from `history`, when asked for.
+    pub fn encoded<E: Engine>(
+        &self,
+        position: usize,
+        history: Option<&ReadView<E>>,
+    ) -> Result<Bytes, Fatal> {
         let (Some(event), Some(encoded)) =
             (self.batch.events.get(position), self.encoded.get(position))
         else {
             unreachable!("positions come from the batch's own events")
         };
-        let slot = if with_previous { &encoded.with_previous } else { &encoded.plain };
+        let slot = if history.is_some() { &encoded.with_previous } else { &encoded.plain };
         if let Some(bytes) = slot.get() {
             return Ok(bytes.clone());
         }
-        let previous = if with_previous { self.previous(event)? } else { None };
+        let previous = match history {
+            Some(view) => self.previous(event, view)?,
+            None => None,
+        };
         let bytes = encode(event, previous);
         // Another thread may have been faster; both have written the same.
         Ok(slot.get_or_init(|| bytes).clone())
     }
 
-    fn previous(&self, event: &Event) -> Result<Option<KeyValue>, Fatal> {
+    /// The record as of the revision before; absent once that is compacted, as in etcd.
+    fn previous<E: Engine>(
+        &self,
+        event: &Event,
+        view: &ReadView<E>,
+    ) -> Result<Option<KeyValue>, Fatal> {
+        let before = Revision(self.revision().get() - 1);
+        let is_compacted = view.compact_revision().is_some_and(|compacted| before < compacted);
         match event.previous {
-            Some(at) => self.view.record(event.key(), at),
-            None => Ok(None),
+            Some(at) if !is_compacted => view.record(event.key(), at),
+            Some(_) | None => Ok(None),
         }
     }
 }

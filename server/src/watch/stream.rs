@@ -56,7 +56,7 @@ fn jittered(interval: Duration, stream: u64) -> Duration {
 
 struct Stream<P: Platform> {
     api: Arc<Api<P>>,
-    outbox: Arc<Outbox<P::Engine>>,
+    outbox: Arc<Outbox>,
     watchers: BTreeMap<i64, WatcherKey>,
     /// The next automatic id; skips those in use, never goes back.
     next_id: i64,
