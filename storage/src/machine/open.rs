@@ -155,7 +155,7 @@ fn take_run(index: &mut Index, run: &mut Vec<(Bytes, IndexEntry)>) {
     let mut builder = Builder::new();
     let mut push = |key: &[u8], entry| assert!(builder.push(key, entry), "merged in key order");
     let mut old = index.cursor(&KeyRange::From(Bytes::new()));
-    let mut known = old.next();
+    let mut known = old.next_entry();
     let mut changes = run.drain(..).peekable();
     while let Some((key, entry)) = changes.next() {
         if changes.peek().is_some_and(|(next, _)| *next == key) {
@@ -163,16 +163,16 @@ fn take_run(index: &mut Index, run: &mut Vec<(Bytes, IndexEntry)>) {
         }
         while let Some((known_key, known_entry)) = known.filter(|(known, _)| *known < &key[..]) {
             push(known_key, known_entry);
-            known = old.next();
+            known = old.next_entry();
         }
         if known.is_some_and(|(known, _)| known == &key[..]) {
-            known = old.next();
+            known = old.next_entry();
         }
         push(&key, entry);
     }
     while let Some((known_key, known_entry)) = known {
         push(known_key, known_entry);
-        known = old.next();
+        known = old.next_entry();
     }
     drop(changes);
     *index = builder.finish();
