@@ -21,6 +21,8 @@ import (
 //   - Status: raft indexes and database sizes count what each implementation stores; only that they are set is compared.
 //   - Maintenance.Hash covers membership and the physical state of the database, which differs by design: not sent.
 //   - HashKV(0) after Compact(0): etcd keeps answering with the hash it cached for revision 0, a defect: not sent.
+//   - HashKV at a compacted revision after a restart: etcd has forgotten the hash its compaction took and computes another one, with that
+//     revision as its own compact revision; Vetch keeps the hashes of the last ten compactions on disk. Until the restart both are compared.
 //   - A put with ignore_value or ignore_lease of a key deleted by an open-ended delete of the same transaction ends the etcd process:
 //     not sent (avoidEtcdPanic).
 //   - Watch: how events of several revisions are grouped into responses, and the header revision of event responses, depend on whether
@@ -51,9 +53,20 @@ func reconcile(request, a, b proto.Message) {
 				return l[i].ID < l[j].ID
 			})
 		}
+	case *pb.HashKVRequest:
+		reconcileHashKV(q, a.(*pb.HashKVResponse), b.(*pb.HashKVResponse))
 	case *pb.StatusRequest:
 		reconcileStatus(a.(*pb.StatusResponse))
 		reconcileStatus(b.(*pb.StatusResponse))
+	}
+}
+
+// reconcileHashKV takes etcd's answer where etcd (a) has forgotten a compaction's hash and the other side has not.
+func reconcileHashKV(q *pb.HashKVRequest, a, b *pb.HashKVResponse) {
+	forgotten := a.CompactRevision == q.Revision && a.HashRevision == q.Revision
+	kept := b.HashRevision == q.Revision && b.CompactRevision < q.Revision
+	if forgotten && kept {
+		b.Hash, b.CompactRevision = a.Hash, a.CompactRevision
 	}
 }
 

@@ -98,7 +98,7 @@ pub(super) async fn select<P: Platform>(
     let limited = request.limit > 0
         && request.limit.unsigned_abs() <= INLINE_KEYS
         && request.revision <= 0
-        && validate::range_stream(&request).is_ok();
+        && validate::is_in_key_order(&request);
     if is_quick || limited || view.index().count(&range) <= INLINE_KEYS {
         return view.range(&request).map_err(|error| api.read_failed(error));
     }

@@ -52,6 +52,8 @@ pub enum Refusal {
     Apply(ApplyError),
     /// The proposal has no result.
     Propose(ProposeError),
+    /// What is committed was not applied in time, so a lease's state is not known.
+    AppliedTooLate,
     /// The linearizable read has no read index.
     ReadIndex(ReadIndexError),
     /// The node is stopping, for whatever reason; its log says which.
@@ -97,6 +99,10 @@ impl Refusal {
             Self::NotBuilt(sentence) => (Code::Unimplemented, sentence),
             Self::Apply(error) => apply(error),
             Self::Propose(error) => propose(error),
+            Self::AppliedTooLate => (
+                Code::Unavailable,
+                "etcdserver: request timed out, waiting for the applied index took too long",
+            ),
             Self::ReadIndex(error) => read_index(error),
             Self::Stopped => (Code::Unavailable, "etcdserver: server stopped"),
         }

@@ -25,23 +25,40 @@ pub fn range(request: &RangeRequest) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// A streamed range: besides, only what can be sent in key order without looking at it all first.
+/// A streamed range: besides, no order but the one etcd streams in, and no revision filter. A target
+/// without an order is let through, as in etcd, though it sorts.
 pub fn range_stream(request: &RangeRequest) -> Result<(), Refusal> {
     range(request)?;
     let by_key = request.sort_target() == SortTarget::Key;
-    if !by_key || request.sort_order() == SortOrder::Descend {
+    let is_custom = match request.sort_order() {
+        SortOrder::None => false,
+        SortOrder::Ascend => !by_key,
+        SortOrder::Descend => true,
+    };
+    if is_custom {
         return Err(Refusal::StreamSortOrder);
     }
-    let filters = [
+    if has_revision_filter(request) {
+        return Err(Refusal::StreamRevisionFilter);
+    }
+    Ok(())
+}
+
+/// Whether the answer is the range itself from its first key on: nothing sorted, nothing left out.
+pub fn is_in_key_order(request: &RangeRequest) -> bool {
+    request.sort_target() == SortTarget::Key
+        && request.sort_order() != SortOrder::Descend
+        && !has_revision_filter(request)
+}
+
+fn has_revision_filter(request: &RangeRequest) -> bool {
+    let bounds = [
         request.min_mod_revision,
         request.max_mod_revision,
         request.min_create_revision,
         request.max_create_revision,
     ];
-    if filters.iter().any(|bound| *bound != 0) {
-        return Err(Refusal::StreamRevisionFilter);
-    }
-    Ok(())
+    bounds.iter().any(|bound| *bound != 0)
 }
 
 /// A put: key present, nothing given that is to be ignored.

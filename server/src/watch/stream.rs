@@ -112,13 +112,14 @@ impl<P: Platform> Stream<P> {
     }
 
     fn create(&mut self, request: WatchCreateRequest) {
+        // Checked before the range, as etcd does.
+        if request.start_revision < 0 {
+            return self.refuse(NEGATIVE_START);
+        }
         let range = match watched_range(&request) {
             Ok(range) => range,
             Err(reason) => return self.refuse(reason),
         };
-        if request.start_revision < 0 {
-            return self.refuse(NEGATIVE_START);
-        }
         let Some(watch_id) = self.choose_id(request.watch_id) else {
             return self.refuse(DUPLICATE_ID);
         };
