@@ -2,6 +2,7 @@
 //! configuration, and the node that owns them all.
 #![forbid(unsafe_code)]
 
+pub mod auto_compaction;
 pub mod cli;
 pub mod compactor;
 pub mod config;

@@ -14,11 +14,18 @@ macro_rules! metric_group {
             )*
         }
 
+        impl Default for $group {
+            /// Metrics that nobody shows.
+            fn default() -> Self {
+                Self { $($field: $make,)* }
+            }
+        }
+
         impl $group {
             pub(super) fn register(
                 registry: &mut prometheus_client::registry::Registry,
             ) -> Self {
-                let group = Self { $($field: $make,)* };
+                let group = Self::default();
                 $(registry.register($name, $help, group.$field.clone());)*
                 group
             }

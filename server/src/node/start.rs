@@ -17,13 +17,14 @@ use vetch_raft::{OpenError, Platform, Replica, Settings};
 
 use super::observer::Observer;
 use super::{Node, http, listen};
+use crate::auto_compaction;
 use crate::compactor::{CompactionState, Pace};
 use crate::config::{Config, Url};
 use crate::edge::connection::{self, Transport};
 use crate::edge::listener::{Dealer, Listener, MAX_CONNECTIONS};
 use crate::edge::service::{EdgeService, Offer};
 use crate::http::{client_router, metrics_router};
-use crate::lease::Leases;
+use crate::lease::{LeaseSettings, Leases};
 use crate::metrics::{self, Metrics};
 use crate::rpc::quota::Quota;
 use crate::rpc::range_body::AnswerBudget;
@@ -79,10 +80,7 @@ impl<P: Platform> Node<P> {
         let stop = CancellationToken::new();
         let (fatal_sender, fatal) = mpsc::unbounded_channel();
         let sockets = Sockets::bind(&config)?;
-        let leases = Arc::new(Leases::new(
-            config.raft.min_lease_ttl_seconds(),
-            config.raft.election_timeout,
-        ));
+        let leases = Arc::new(Leases::new(lease_settings(&config), platform.random()));
         let watch =
             Arc::new(WatchHub::new(watch_settings(&config), fatal_sender.clone(), stop.clone()));
         let compaction = Arc::new(CompactionState::default());
@@ -116,7 +114,7 @@ impl<P: Platform> Node<P> {
             watch,
             Arc::clone(&compaction),
             config.data_dir.join("member").join("snap"),
-            metrics,
+            Arc::clone(&metrics),
             fatal_sender.clone(),
         ));
         let mut background = Vec::new();
@@ -127,7 +125,10 @@ impl<P: Platform> Node<P> {
                 drop(fatal.send(compaction.run(platform, compactor, pace).await));
             }
         }));
-        background.push(leases.start(replica.clone()));
+        // These end by the token, and have nothing to finish.
+        drop(leases.start(replica.clone(), metrics.lease.clone(), stop.clone()));
+        let auto = config.compaction.auto;
+        drop(auto_compaction::start(replica.clone(), auto, stop.clone()));
         set_cluster_version(&api).await;
         let connections = TaskTracker::new();
         let client_addrs = sockets.serve(&api, &config, &stop, &connections)?;
@@ -141,6 +142,15 @@ fn watch_settings(config: &Config) -> watch::Settings {
         fragment_bytes: config.limits.grpc_receive_bytes(),
         outbox_bytes: WATCH_OUTBOX_BYTES,
         event_log_bytes: EVENT_LOG_BYTES,
+    }
+}
+
+fn lease_settings(config: &Config) -> LeaseSettings {
+    LeaseSettings {
+        min_ttl: config.raft.min_lease_ttl_seconds(),
+        extension: config.raft.election_timeout,
+        request_timeout: config.raft.request_timeout(),
+        checkpoint_interval: Some(LeaseSettings::CHECKPOINT_INTERVAL),
     }
 }
 
