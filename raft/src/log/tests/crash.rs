@@ -1,6 +1,6 @@
 //! Power cuts and kills at every step of the device.
 
-use super::harness::{Model, Recorder, Workload, open};
+use super::harness::{Model, Recorder, Workload, drive, open, vote};
 use crate::disk::sim::{Fault, SimDisk};
 
 /// Submits `calls` calls in batches of up to four, until the power is out.
@@ -107,5 +107,29 @@ fn what_is_found_after_a_kill_survives_a_power_cut() {
         let found = recorder.check(&open(&killed).unwrap().unwrap());
         let recovered = open(&killed.power_cut(seed)).unwrap().unwrap();
         assert_eq!(Model::of(&recovered), found, "seed {seed}");
+    }
+}
+
+/// A vote that was reported saved is found; one that was not is the old or the new one.
+#[test]
+fn a_saved_vote_is_never_forgotten() {
+    for cut in 0..40 {
+        let disk = SimDisk::manual(cut);
+        let Some(store) = open(&disk) else { continue };
+        let store = store.unwrap();
+        disk.inject(Fault::PowerCut { at: disk.steps() + cut });
+        let mut saved = None;
+        let mut term = 0;
+        // A vote takes two steps at least, so the power is out before long.
+        while !disk.is_dark() && term < 100 {
+            term += 1;
+            if drive(&disk, store.put_vote(vote(term, false))).is_some_and(|done| done.is_ok()) {
+                saved = Some(vote(term, false));
+            }
+        }
+        assert!(disk.is_dark(), "votes were saved without the device");
+        let found = open(&disk.power_cut(cut)).unwrap().unwrap().vote();
+        let last = Some(vote(term, false));
+        assert!(found == saved || found == last, "saved {saved:?}, last {last:?}, found {found:?}");
     }
 }

@@ -43,6 +43,8 @@ proptest! {
             for _ in 0..calls {
                 let changes = workload.next(recorder.now());
                 recorder.submit(changes).unwrap();
+                // Readable at once, whether the device has come to it or not.
+                prop_assert_eq!(&Model::of(&recorder.store), recorder.now());
                 if workload.below(3) == 0 {
                     recorder.run();
                     prop_assert_eq!(&Model::of(&recorder.store), recorder.now());
