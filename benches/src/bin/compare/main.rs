@@ -1,0 +1,165 @@
+//! Real etcd and Vetch under the same load, side by side. See `benches/README.md`.
+#![forbid(unsafe_code)]
+
+mod args;
+mod bench;
+mod connection;
+mod disk;
+mod fill;
+mod load;
+mod metric;
+mod procfs;
+mod report;
+mod rows;
+mod server;
+
+use std::fs;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use clap::Parser as _;
+use serde::Serialize;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::LocalSet;
+
+use crate::args::{Args, Group, Side};
+use crate::bench::Bench;
+use crate::report::{Report, Row, table};
+use crate::rows::{big, get, keepalive, leases, put, txn, watch};
+use crate::server::Program;
+
+fn main() -> Result<ExitCode> {
+    let args = Args::parse();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let local = LocalSet::new();
+    // Dropping the run on a signal kills the servers and removes their data.
+    local.block_on(&runtime, async {
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        tokio::select! {
+            done = run(args) => done,
+            _ = interrupt.recv() => bail!("interrupted"),
+            _ = terminate.recv() => bail!("terminated"),
+        }
+    })
+}
+
+/// The JSON file.
+#[derive(Debug, Serialize)]
+struct Summary<'a> {
+    etcd: Option<String>,
+    vetch: Option<String>,
+    cores: usize,
+    load_average_before: f64,
+    fdatasync_p50_us: f64,
+    quick: bool,
+    rounds: u32,
+    seconds: f64,
+    failures: &'a [String],
+    rows: &'a [Row],
+}
+
+async fn run(args: Args) -> Result<ExitCode> {
+    let start = Instant::now();
+    let dir = args.dir.clone().unwrap_or_else(|| PathBuf::from("target/compare"));
+    fs::create_dir_all(&dir).with_context(|| dir.display().to_string())?;
+    let dir = dir.canonicalize()?;
+    disk::require_disk(&dir)?;
+    let programs = args.sides().map(|side| program(&args, side, dir.clone()));
+    let programs = programs.collect::<Result<Vec<_>>>()?;
+    let report = Report::new(args.quick);
+    let mut bench = Bench { args, programs, report };
+    let fdatasync = disk::fdatasync_p50(&dir)?;
+    let cores = std::thread::available_parallelism()?.get();
+    let mut out = std::io::stdout();
+    for program in &bench.programs {
+        writeln!(out, "{}: {}", program.side.name(), program.version()?)?;
+    }
+    let load = procfs::load_average()?;
+    writeln!(
+        out,
+        "{cores} cores, shared by server and load; load average before the run {load}; \
+         fdatasync p50 {fdatasync:.0} µs"
+    )?;
+    if bench.args.quick {
+        writeln!(out, "quick: 100 k keys for 1 M, short rounds; musts on 1 M keys not judged")?;
+    }
+    let failures = measure(&mut bench).await;
+    let rows = bench.report.rows();
+    let seconds = start.elapsed().as_secs_f64();
+    writeln!(out, "\n{}\nran {seconds:.0} s", table(&rows))?;
+    for failure in &failures {
+        writeln!(out, "FAILED {failure}")?;
+    }
+    if let Some(file) = &bench.args.json {
+        let version = |side| bench.programs.iter().find(|p| p.side == side).map(Program::version);
+        let summary = Summary {
+            etcd: version(Side::Etcd).transpose()?,
+            vetch: version(Side::Vetch).transpose()?,
+            cores,
+            load_average_before: load,
+            fdatasync_p50_us: fdatasync,
+            quick: bench.args.quick,
+            rounds: bench.args.rounds(),
+            seconds,
+            failures: &failures,
+            rows: &rows,
+        };
+        fs::write(file, serde_json::to_vec_pretty(&summary)?)
+            .with_context(|| file.display().to_string())?;
+    }
+    let missed = bench.args.check && rows.iter().any(Row::missed);
+    Ok(if missed || !failures.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Runs all groups asked for; one that fails does not keep the others from running.
+async fn measure(bench: &mut Bench) -> Vec<String> {
+    let mut failures = Vec::new();
+    macro_rules! group {
+        ($name:literal, $wanted:expr, $run:expr) => {
+            if $wanted {
+                let start = Instant::now();
+                let result = $run.await;
+                if let Err(error) = &result {
+                    failures.push(format!("{}: {error:?}", $name));
+                }
+                let outcome = if result.is_ok() { "done" } else { "FAILED" };
+                let seconds = start.elapsed().as_secs();
+                let _unseen = writeln!(std::io::stderr(), "{}: {outcome}, {seconds} s", $name);
+            }
+        };
+    }
+    group!("put-1", bench.args.wants(Group::Put1), put::one_client(bench));
+    group!("put-256", bench.args.wants(Group::Put256), put::many_clients(bench));
+    group!("txn-64", bench.args.wants(Group::Txn), txn::many_clients(bench));
+    group!("get-64", bench.args.wants(Group::Get), get::many_clients(bench));
+    group!("keepalive", bench.args.wants(Group::Keepalive), keepalive::many_clients(bench));
+    group!("watch", bench.args.wants(Group::Watch), watch::one_key(bench));
+    group!("leases", bench.args.wants(Group::Leases), leases::due_at_once(bench));
+    group!("range, memory, restart, gaps", big::wanted(bench), big::all(bench));
+    failures
+}
+
+fn program(args: &Args, side: Side, dir: PathBuf) -> Result<Program> {
+    let (given, flags) = match side {
+        Side::Etcd => (args.etcd_bin.clone(), args.etcd_arg.clone()),
+        Side::Vetch => (args.vetch_bin.clone(), args.vetch_arg.clone()),
+    };
+    let (binary, remedy) = match (given, side) {
+        (Some(binary), _) => (binary, "as asked for"),
+        (None, Side::Etcd) => {
+            let folder = std::env::var_os("INTEROP_BIN");
+            let folder = folder.map_or_else(|| PathBuf::from("interop/.bin"), PathBuf::from);
+            (folder.join("etcd"), "build it with interop/build-tools")
+        }
+        (None, Side::Vetch) => {
+            let own = std::env::current_exe()?;
+            (own.with_file_name("vetch"), "build it with `cargo build --release`")
+        }
+    };
+    ensure!(binary.is_file(), "{} is missing: {remedy}", binary.display());
+    Ok(Program { side, binary, flags, dir })
+}
