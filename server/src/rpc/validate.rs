@@ -1,14 +1,11 @@
 //! Checks of a request by itself, before anything is read or proposed, in etcd's order.
 
-use std::collections::BTreeSet;
-
-use bytes::Bytes;
 use vetch_proto::etcdserverpb::range_request::{SortOrder, SortTarget};
 use vetch_proto::etcdserverpb::request_op::Request;
 use vetch_proto::etcdserverpb::{
     Compare, DeleteRangeRequest, PutRequest, RangeRequest, RequestOp, TxnRequest,
 };
-use vetch_storage::mvcc::key_range::KeyRange;
+use vetch_storage::mvcc::{TxnFault, check_txn};
 
 use super::status::Refusal;
 
@@ -85,9 +82,12 @@ pub fn delete_range(request: &DeleteRangeRequest) -> Result<(), Refusal> {
 /// leaves.
 pub fn txn(request: &TxnRequest, max_ops: usize) -> Result<(), Refusal> {
     lists(request, max_ops)?;
-    branch_writes(&request.success)?;
-    branch_writes(&request.failure)?;
-    Ok(())
+    check_txn(request, max_ops).map_err(|fault| match fault {
+        TxnFault::TooManyOps => Refusal::TooManyOps,
+        TxnFault::EmptyKey => Refusal::EmptyKey,
+        TxnFault::EmptyOp => Refusal::EmptyOperation,
+        TxnFault::DuplicateKey => Refusal::DuplicateKey,
+    })
 }
 
 fn lists(request: &TxnRequest, max_ops: usize) -> Result<(), Refusal> {
@@ -115,80 +115,10 @@ fn operation(op: &RequestOp, nested_ops: usize) -> Result<(), Refusal> {
     }
 }
 
-/// What one branch writes, nested transactions included.
-#[derive(Default)]
-struct Writes {
-    puts: BTreeSet<Bytes>,
-    deletes: Vec<KeyRange>,
-}
-
-impl Writes {
-    fn put(&mut self, key: &Bytes) -> Result<(), Refusal> {
-        if self.deletes.iter().any(|range| deletes_for_duplicates(range, key)) {
-            return Err(Refusal::DuplicateKey);
-        }
-        if self.puts.insert(key.clone()) { Ok(()) } else { Err(Refusal::DuplicateKey) }
-    }
-
-    fn delete(&mut self, range: KeyRange) -> Result<(), Refusal> {
-        if self.puts.iter().any(|key| deletes_for_duplicates(&range, key)) {
-            return Err(Refusal::DuplicateKey);
-        }
-        self.deletes.push(range);
-        Ok(())
-    }
-
-    /// Adds what one arm of a nested transaction writes; the arm itself is already known to be
-    /// consistent.
-    fn absorb(&mut self, nested: Self) -> Result<(), Refusal> {
-        nested.puts.iter().try_for_each(|key| {
-            let deleted = self.deletes.iter().any(|range| deletes_for_duplicates(range, key));
-            if deleted || self.puts.contains(key) { Err(Refusal::DuplicateKey) } else { Ok(()) }
-        })?;
-        nested.deletes.into_iter().try_for_each(|range| self.delete(range))?;
-        self.puts.extend(nested.puts);
-        Ok(())
-    }
-}
-
-/// etcd's check does not see that a deletion with an open end covers anything; clients that rely on
-/// it would break if ours did.
-fn deletes_for_duplicates(range: &KeyRange, key: &Bytes) -> bool {
-    match range {
-        KeyRange::From(_) => false,
-        KeyRange::Single(_) | KeyRange::HalfOpen { .. } => range.contains(key),
-    }
-}
-
-fn branch_writes(ops: &[RequestOp]) -> Result<Writes, Refusal> {
-    let mut writes = Writes::default();
-    // Deletions first, then puts, then nested transactions: a conflict is one whatever the order,
-    // and nested transactions are checked against the whole of their parent.
-    for op in ops {
-        if let Some(Request::RequestDeleteRange(delete)) = &op.request {
-            writes.delete(KeyRange::new(delete.key.clone(), delete.range_end.clone()))?;
-        }
-    }
-    for op in ops {
-        if let Some(Request::RequestPut(put)) = &op.request {
-            writes.put(&put.key)?;
-        }
-    }
-    for op in ops {
-        if let Some(Request::RequestTxn(txn)) = &op.request {
-            let mut either = branch_writes(&txn.success)?;
-            // The arms exclude each other: the same key in both is no conflict.
-            let other = branch_writes(&txn.failure)?;
-            either.puts.extend(other.puts);
-            either.deletes.extend(other.deletes);
-            writes.absorb(either)?;
-        }
-    }
-    Ok(writes)
-}
-
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
 
     fn put_op(key: &'static str) -> RequestOp {
