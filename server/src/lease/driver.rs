@@ -151,8 +151,9 @@ impl<G: Group> Driver<G> {
                 self.clock.metrics().inspect(|metrics| metrics.expired.add(expired as u64));
             }
             Ok(Ok(other)) => unreachable!("an expiry was answered with {other:?}"),
-            // Another term has begun; its news is on the way and starts from the table.
-            Ok(Err(ApplyError::StaleTerm)) => {}
+            // Another term has begun; its news is on the way and starts from the table. Or the node
+            // stops.
+            Ok(Err(ApplyError::StaleTerm)) | Err(ProposeError::Stopped) => {}
             Ok(Err(error)) => {
                 tracing::warn!(%error, leases = ids.len(), "leases are due but cannot be revoked");
                 self.retry(ids);
@@ -163,7 +164,6 @@ impl<G: Group> Driver<G> {
             Err(ProposeError::TimedOut | ProposeError::TimedOutLeaderChanged) => {
                 tracing::warn!(leases = ids.len(), "revoking leases that are due takes too long");
             }
-            Err(ProposeError::Stopped) => {}
         }
     }
 

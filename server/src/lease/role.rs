@@ -103,11 +103,11 @@ impl State {
             Role::Leader(lessor) => lessor.next_deadline(),
             Role::Follower | Role::Promoting(_) | Role::Stopped => None,
         };
-        if next.is_some_and(|next| next < self.driver_wakes_at) {
-            if let Some(wake) = &self.wake_driver {
-                // Full: it is about to look anyway. Closed: the node stops.
-                let _told = wake.try_send(());
-            }
+        if next.is_some_and(|next| next < self.driver_wakes_at)
+            && let Some(wake) = &self.wake_driver
+        {
+            // Full: it is about to look anyway. Closed: the node stops.
+            let _told = wake.try_send(());
         }
     }
 }

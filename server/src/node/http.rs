@@ -57,8 +57,8 @@ fn probe<P: Platform>(api: &Arc<Api<P>>) -> HealthProbe {
 /// A read of one key, as etcd's health checks do it.
 fn read<P: Platform>(api: Arc<Api<P>>, serializable: bool) -> ProbeFuture {
     Box::pin(async move {
-        let view = api.read_view(serializable).await.map_err(text)?;
-        read_one(&api, &view).map_err(text)
+        let view = api.read_view(serializable).await.map_err(|refusal| text(&refusal))?;
+        read_one(&api, &view).map_err(|refusal| text(&refusal))
     })
 }
 
@@ -72,6 +72,6 @@ fn read_one<P: Platform>(api: &Api<P>, view: &ReadView<P::Engine>) -> Result<(),
     view.range(&request).map(drop).map_err(|error| api.read_failed(error))
 }
 
-fn text(refusal: Refusal) -> String {
+fn text(refusal: &Refusal) -> String {
     refusal.code_and_text().1.to_owned()
 }

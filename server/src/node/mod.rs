@@ -27,6 +27,7 @@ use vetch_raft::platform::tokio::Tokio;
 use vetch_raft::{Platform, Replica};
 use vetch_storage::Fatal;
 use vetch_storage::engine::fjall::{self, FjallEngine};
+use vetch_storage::engine::sled::{self, SledEngine};
 
 use self::disk_meter::DiskMeter;
 use crate::config::{Config, EngineKind};
@@ -79,7 +80,13 @@ pub async fn run(config: Config, stopped: impl Future) -> Result<(), RunError> {
             let platform = Tokio::new("fjall", open, Arc::clone(&meter) as _);
             run_on(platform, config, meter, stopped).await
         }
-        EngineKind::Sled => todo!(),
+        EngineKind::Sled => {
+            let options = sled::Options { memory_budget: memory_bytes };
+            let open = move |dir: &Path| SledEngine::open(dir, options);
+            let meter = Arc::new(DiskMeter::default());
+            let platform = Tokio::new("sled", open, Arc::clone(&meter) as _);
+            run_on(platform, config, meter, stopped).await
+        }
     }
 }
 

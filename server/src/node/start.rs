@@ -60,7 +60,7 @@ pub enum StartError {
 }
 
 /// How long a client may take for the head of an HTTP/1 request, as in etcd.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(300);
+const HEADER_TIMEOUT: Duration = Duration::from_mins(5);
 /// An unanswered ping is waited for this long when the flag says "for ever".
 const NO_TIMEOUT: Duration = Duration::from_secs(u32::MAX as u64);
 /// Memory of large answers: this part of `--memory-budget`.

@@ -53,7 +53,7 @@ where
         max_bytes: usize,
         counters: ReceivedCounters,
     ) -> Result<Self, Status> {
-        let encoding = match headers.get("grpc-encoding").map(|value| value.as_bytes()) {
+        let encoding = match headers.get("grpc-encoding").map(http::HeaderValue::as_bytes) {
             None | Some(b"identity") => Encoding::Identity,
             Some(b"gzip") => Encoding::Gzip,
             Some(other) => {

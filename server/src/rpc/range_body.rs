@@ -160,7 +160,7 @@ pub(super) fn read_piece<E: Engine>(mut answer: RangeAnswer<E>, bytes: usize) ->
 }
 
 enum State<E: Engine> {
-    Head(Bytes, RangeAnswer<E>),
+    Head(Bytes, Box<RangeAnswer<E>>),
     Reading(Piece<E>),
     Tail,
     Trailers(HeaderMap),
@@ -188,7 +188,7 @@ impl<P: Platform> LargeAnswer<P> {
         let mut head = BytesMut::with_capacity(PREFIX_BYTES + header.len());
         put_prefix(&mut head, len);
         head.extend_from_slice(&header);
-        Ok(Self { api, state: State::Head(head.freeze(), answer), tail, _permit: permit })
+        Ok(Self { api, state: State::Head(head.freeze(), Box::new(answer)), tail, _permit: permit })
     }
 
     fn after(answer: RangeAnswer<P::Engine>) -> State<P::Engine> {
@@ -211,7 +211,7 @@ impl<P: Platform> Body for LargeAnswer<P> {
         loop {
             match std::mem::replace(&mut self.state, State::End) {
                 State::Head(head, answer) => {
-                    self.state = Self::after(answer);
+                    self.state = Self::after(*answer);
                     return Poll::Ready(Some(Ok(Frame::data(head))));
                 }
                 State::Reading(mut piece) => {

@@ -143,7 +143,9 @@ impl<P: Platform> WatchHub<P> {
         state.view = view.clone();
         state.tail = view.revision();
         drop(guard);
-        fallen.into_iter().for_each(|key| self.start_catch_up(key));
+        for key in fallen {
+            self.start_catch_up(key);
+        }
     }
 
     /// The whole state was replaced: every watcher goes back to history from its next revision.
@@ -167,7 +169,9 @@ impl<P: Platform> WatchHub<P> {
         state.tail = view.revision();
         drop(guard);
         fallen.sort_unstable();
-        fallen.into_iter().for_each(|key| self.start_catch_up(key));
+        for key in fallen {
+            self.start_catch_up(key);
+        }
     }
 
     /// Hands one revision to all it concerns; gives back who had no room for it.

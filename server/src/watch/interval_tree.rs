@@ -1,6 +1,12 @@
 //! Which of many ranges contain a key: an AVL tree by start, each node knowing the largest end below
 //! it, so that a lookup leaves out whole subtrees that end before the key.
 
+#![expect(
+    clippy::ref_option,
+    clippy::unnecessary_box_returns,
+    reason = "a link is an optional box, taken out of its parent and put back"
+)]
+
 use std::cmp::Ordering;
 use std::ops::Bound;
 

@@ -16,6 +16,7 @@ use super::shared_batch::SharedBatch;
 
 /// What a client asked for when it created a watcher.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the request")]
 pub struct WatcherInfo {
     /// The id on the stream.
     pub watch_id: i64,

@@ -103,7 +103,7 @@ impl<P: Platform> Stream<P> {
 
     fn handle(&mut self, request: WatchRequest) {
         match request.request_union {
-            Some(RequestUnion::CreateRequest(create)) => self.create(create),
+            Some(RequestUnion::CreateRequest(create)) => self.create(&create),
             Some(RequestUnion::CancelRequest(cancel)) => self.cancel(cancel.watch_id),
             Some(RequestUnion::ProgressRequest(_)) => self.progress(),
             // etcd ignores an empty request.
@@ -111,12 +111,12 @@ impl<P: Platform> Stream<P> {
         }
     }
 
-    fn create(&mut self, request: WatchCreateRequest) {
+    fn create(&mut self, request: &WatchCreateRequest) {
         // Checked before the range, as etcd does.
         if request.start_revision < 0 {
             return self.refuse(NEGATIVE_START);
         }
-        let range = match watched_range(&request) {
+        let range = match watched_range(request) {
             Ok(range) => range,
             Err(reason) => return self.refuse(reason),
         };
