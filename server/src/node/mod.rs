@@ -26,8 +26,9 @@ use tokio_util::task::TaskTracker;
 use vetch_raft::platform::tokio::Tokio;
 use vetch_raft::{Platform, Replica};
 use vetch_storage::Fatal;
-use vetch_storage::engine::fjall::{self, FjallEngine};
-use vetch_storage::engine::sled::{self, SledEngine};
+use vetch_storage::engine::Options;
+use vetch_storage::engine::fjall::FjallEngine;
+use vetch_storage::engine::sled::SledEngine;
 
 use self::disk_meter::DiskMeter;
 use crate::config::{Config, EngineKind};
@@ -74,14 +75,14 @@ pub async fn run(config: Config, stopped: impl Future) -> Result<(), RunError> {
     let memory_bytes = config.storage.memory_budget_bytes;
     match config.storage.engine {
         EngineKind::Fjall => {
-            let options = fjall::Options { memory_budget: memory_bytes };
+            let options = Options { memory_budget: memory_bytes };
             let open = move |dir: &Path| FjallEngine::open(dir, options);
             let meter = Arc::new(DiskMeter::default());
             let platform = Tokio::new("fjall", open, Arc::clone(&meter) as _);
             run_on(platform, config, meter, stopped).await
         }
         EngineKind::Sled => {
-            let options = sled::Options { memory_budget: memory_bytes };
+            let options = Options { memory_budget: memory_bytes };
             let open = move |dir: &Path| SledEngine::open(dir, options);
             let meter = Arc::new(DiskMeter::default());
             let platform = Tokio::new("sled", open, Arc::clone(&meter) as _);
