@@ -19,8 +19,8 @@ fn store() -> Rig {
     rig
 }
 
-fn ask(rig: &Rig, request: RangeRequest) -> (Vec<String>, i64, bool) {
-    let response = range(&rig.view(), &request).unwrap();
+fn ask(rig: &Rig, request: &RangeRequest) -> (Vec<String>, i64, bool) {
+    let response = range(&rig.view(), request).unwrap();
     (keys(&response), response.count, response.more)
 }
 
@@ -31,29 +31,29 @@ fn words(text: &str) -> Vec<String> {
 #[test]
 fn range_end_names_one_key_a_half_open_range_or_all_behind() {
     let rig = store();
-    assert_eq!(ask(&rig, get("b")).0, ["b"]);
-    assert_eq!(ask(&rig, between("b", "d")).0, ["b", "c"]);
-    assert_eq!(ask(&rig, between("c", "\0")).0, ["c", "d", "e"]);
-    assert_eq!(ask(&rig, all()).0, words("a b c d e"));
-    assert_eq!(ask(&rig, between("d", "b")), (vec![], 0, false));
-    assert_eq!(ask(&rig, between("b", "b")), (vec![], 0, false));
+    assert_eq!(ask(&rig, &get("b")).0, ["b"]);
+    assert_eq!(ask(&rig, &between("b", "d")).0, ["b", "c"]);
+    assert_eq!(ask(&rig, &between("c", "\0")).0, ["c", "d", "e"]);
+    assert_eq!(ask(&rig, &all()).0, words("a b c d e"));
+    assert_eq!(ask(&rig, &between("d", "b")), (vec![], 0, false));
+    assert_eq!(ask(&rig, &between("b", "b")), (vec![], 0, false));
 }
 
 #[test]
 fn count_ignores_limit_and_filters_and_more_says_what_the_limit_cut() {
     let rig = store();
-    assert_eq!(ask(&rig, RangeRequest { limit: 2, ..all() }), (words("a b"), 5, true));
-    assert_eq!(ask(&rig, RangeRequest { limit: 5, ..all() }), (words("a b c d e"), 5, false));
-    assert_eq!(ask(&rig, RangeRequest { limit: -1, ..all() }).0.len(), 5);
+    assert_eq!(ask(&rig, &RangeRequest { limit: 2, ..all() }), (words("a b"), 5, true));
+    assert_eq!(ask(&rig, &RangeRequest { limit: 5, ..all() }), (words("a b c d e"), 5, false));
+    assert_eq!(ask(&rig, &RangeRequest { limit: -1, ..all() }).0.len(), 5);
     let filtered = RangeRequest { min_mod_revision: 5, max_mod_revision: 8, ..all() };
-    assert_eq!(ask(&rig, filtered.clone()), (words("c d e"), 5, false));
+    assert_eq!(ask(&rig, &filtered.clone()), (words("c d e"), 5, false));
     assert_eq!(
-        ask(&rig, RangeRequest { limit: 3, ..filtered.clone() }),
+        ask(&rig, &RangeRequest { limit: 3, ..filtered.clone() }),
         (words("c d e"), 5, false)
     );
-    assert_eq!(ask(&rig, RangeRequest { limit: 2, ..filtered }), (words("c d"), 5, true));
+    assert_eq!(ask(&rig, &RangeRequest { limit: 2, ..filtered }), (words("c d"), 5, true));
     let created = RangeRequest { min_create_revision: 3, max_create_revision: 4, ..all() };
-    assert_eq!(ask(&rig, created), (words("b c"), 5, false));
+    assert_eq!(ask(&rig, &created), (words("b c"), 5, false));
 }
 
 #[test]
@@ -66,7 +66,7 @@ fn count_only_ignores_filters_order_and_limit() {
         sort_target: SortTarget::Value.into(),
         ..all()
     };
-    assert_eq!(ask(&rig, request), (vec![], 5, false));
+    assert_eq!(ask(&rig, &request), (vec![], 5, false));
 }
 
 #[test]
@@ -75,7 +75,7 @@ fn sorts_by_every_target_in_both_directions() {
     let sorted = |target: SortTarget, order: SortOrder| {
         let request =
             RangeRequest { sort_target: target.into(), sort_order: order.into(), ..all() };
-        ask(&rig, request).0.join(" ")
+        ask(&rig, &request).0.join(" ")
     };
     assert_eq!(sorted(SortTarget::Key, SortOrder::None), "a b c d e");
     assert_eq!(sorted(SortTarget::Key, SortOrder::Descend), "e d c b a");
@@ -92,7 +92,7 @@ fn a_limit_on_descending_keys_takes_the_last_ones() {
     let mut rig = store();
     rig.delete("d", "");
     let last = |request: RangeRequest, limit| {
-        ask(&rig, RangeRequest { sort_order: SortOrder::Descend.into(), limit, ..request })
+        ask(&rig, &RangeRequest { sort_order: SortOrder::Descend.into(), limit, ..request })
     };
     assert_eq!(last(all(), 1), (words("e"), 4, true));
     assert_eq!(last(all(), 3), (words("e c b"), 4, true));
@@ -106,7 +106,7 @@ fn a_limit_on_descending_keys_takes_the_last_ones() {
 fn a_sort_target_without_an_order_sorts_ascending() {
     let rig = store();
     let request = RangeRequest { sort_target: SortTarget::Mod.into(), ..all() };
-    assert_eq!(ask(&rig, request).0, words("b d e c a"));
+    assert_eq!(ask(&rig, &request).0, words("b d e c a"));
 }
 
 #[test]
@@ -114,9 +114,9 @@ fn the_limit_cuts_after_the_sort_except_when_no_order_was_named() {
     let rig = store();
     let by_mod = RangeRequest { sort_target: SortTarget::Mod.into(), limit: 2, ..all() };
     let ascending = RangeRequest { sort_order: SortOrder::Ascend.into(), ..by_mod.clone() };
-    assert_eq!(ask(&rig, ascending), (words("b d"), 5, true));
+    assert_eq!(ask(&rig, &ascending), (words("b d"), 5, true));
     // The first three of the range, sorted, then cut.
-    assert_eq!(ask(&rig, by_mod), (words("b c"), 5, true));
+    assert_eq!(ask(&rig, &by_mod), (words("b c"), 5, true));
 }
 
 #[test]
@@ -138,7 +138,7 @@ fn older_revisions_read_as_they_were() {
     rig.delete("b", "d");
     rig.put("f", "new");
     rig.put("b", "again");
-    let at = |revision, request: RangeRequest| ask(&rig, RangeRequest { revision, ..request });
+    let at = |revision, request: RangeRequest| ask(&rig, &RangeRequest { revision, ..request });
     assert_eq!(at(2, all()), (words("a"), 1, false));
     assert_eq!(at(5, all()), (words("a b c d"), 4, false));
     assert_eq!(at(9, all()), (words("a b c d e"), 5, false));
@@ -155,7 +155,7 @@ fn older_revisions_read_as_they_were() {
         sort_order: SortOrder::Descend.into(),
         ..all()
     };
-    assert_eq!(ask(&rig, old).0, words("c e d b a"));
+    assert_eq!(ask(&rig, &old).0, words("c e d b a"));
 }
 
 #[test]
@@ -186,10 +186,10 @@ fn long_lists_come_in_windows_and_pass_over_old_versions() {
         }
     }
     rig.machine.commit().unwrap();
-    let (keys, count, more) = ask(&rig, all());
+    let (keys, count, more) = ask(&rig, &all());
     assert_eq!((keys.len(), count, more), (2_500, 2_500, false));
     assert!(keys.is_sorted());
-    let (keys, count, more) = ask(&rig, RangeRequest { limit: 2_000, ..between("00100", "\0") });
+    let (keys, count, more) = ask(&rig, &RangeRequest { limit: 2_000, ..between("00100", "\0") });
     assert_eq!((keys.len(), count, more), (2_000, 2_400, true));
     assert_eq!(keys[0], "00100");
     let mut answer = rig.view().range(&all()).unwrap();
