@@ -15,6 +15,7 @@ pub(crate) mod transport;
 pub mod types;
 
 pub use openraft::AsyncRuntime;
+pub use openraft::async_runtime::Instant;
 pub use platform::Platform;
 pub use replica::{
     ApplyObserver, LeaderChange, LeaderChanges, OpenError, ProposeError, ReadIndexError, Replica,

@@ -12,7 +12,7 @@ use vetch_server::config::{Loaded, load};
 use vetch_server::http::{
     HealthProbe, HttpState, ProbeFuture, Versions, client_router, metrics_router,
 };
-use vetch_server::metrics::{Identity, Metrics};
+use vetch_server::metrics::Metrics;
 
 /// How the member under test is.
 #[derive(Clone, Copy)]
@@ -46,7 +46,7 @@ fn state(member: Member, arguments: &[&str]) -> HttpState {
     let Loaded::Run(config) = load(&arguments, &[]).unwrap() else { panic!("not a run") };
     HttpState {
         probe: probe(member),
-        metrics: Arc::new(Metrics::new(&config, Identity { member_id: 1 })),
+        metrics: Arc::new(Metrics::new(&config)),
         versions: Arc::new(|| Versions {
             cluster: Some("3.7.0".to_owned()),
             storage: Some("3.7.0".to_owned()),

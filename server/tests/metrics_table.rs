@@ -2,9 +2,10 @@
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the answer")]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use vetch_server::config::{Loaded, load};
-use vetch_server::metrics::{Identity, Metrics, NOT_EXPORTED, markdown};
+use vetch_server::metrics::{Identity, Metrics, NOT_EXPORTED, Operation, markdown};
 
 /// One family of an exposition.
 #[derive(Debug, Default)]
@@ -19,16 +20,19 @@ struct Shown {
 fn new_metrics(arguments: &[&str]) -> Metrics {
     let arguments: Vec<String> = arguments.iter().map(|&text| text.to_owned()).collect();
     let Loaded::Run(config) = load(&arguments, &[]).unwrap() else { panic!("not a run") };
-    Metrics::new(&config, Identity { member_id: 0xab })
+    let metrics = Metrics::new(&config);
+    metrics.identify(Identity { member_id: 0xab });
+    metrics
 }
 
 /// Everything that appears with its first labels, so that the table can be compared whole.
 fn touch(metrics: &Metrics) {
-    metrics.apply_duration("Put", true).observe(0.1);
-    metrics.request_duration("Range", true).observe(0.1);
-    metrics.range_duration(true).observe(0.1);
-    metrics.client_requests("unary", "3.7").inc();
-    metrics.stream_failures("send", "watch").inc();
+    let took = Duration::from_millis(100);
+    metrics.requests.applied(Operation::Put, true, took);
+    metrics.requests.range.observe(true, took);
+    metrics.requests.range_execution.observe(true, took);
+    metrics.clients.count(false, Some("3.7"));
+    metrics.stream_failures.watch.inc();
     metrics.health_checked("readyz", "non_learner", true);
     metrics.set_alarms([(0xab, "NOSPACE")]);
     metrics.set_cluster_version("3.7");

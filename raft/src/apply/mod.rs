@@ -7,8 +7,9 @@ use std::io;
 use std::sync::Arc;
 
 use futures::{Stream, StreamExt};
+use openraft::RaftSnapshotBuilder;
 use openraft::storage::{ApplyResponder, EntryResponder, RaftStateMachine};
-use openraft::{AsyncRuntime, RaftSnapshotBuilder};
+use openraft_rt::{AsyncRuntime, Instant};
 use prost::Message;
 use tokio::sync::oneshot;
 use vetch_proto::vetchpb::{MemberRecord, Proposal};
@@ -31,6 +32,7 @@ use snapshot::{SnapshotMark, SnapshotMarks};
 /// the others of its runtime waiting, which matters in a replay after a restart.
 const MAX_BATCH: usize = 512;
 
+type InstantOf<P> = <<P as Platform>::Runtime as AsyncRuntime>::Instant;
 type Config<P> = TypeConfig<<P as Platform>::Runtime>;
 
 /// Owns the state machine and applies to it.
@@ -73,7 +75,12 @@ impl<P: Platform> Applier<P> {
             Payload::Blank => self.machine.apply(id, Entry::Blank),
             Payload::Proposal(encoded) => {
                 let proposal = Proposal::decode(encoded.0).map_err(|e| undecodable(id, &e))?;
-                self.machine.apply(id, Entry::Proposal(&proposal))
+                let start = InstantOf::<P>::now();
+                let applied = self.machine.apply(id, Entry::Proposal(&proposal))?;
+                if let Some(command) = &proposal.command {
+                    self.observer.on_command(command, &applied, start.elapsed());
+                }
+                Ok(applied)
             }
             Payload::Membership { membership, record } => {
                 self.apply_membership(id, entry.log_id, membership, record)
@@ -102,7 +109,9 @@ impl<P: Platform> Applier<P> {
     fn flush(&mut self, batch: &mut Batch<P>) -> Result<(), Fatal> {
         let Some(last) = batch.applied.last() else { return Ok(()) };
         let last = last.id;
+        let start = InstantOf::<P>::now();
         self.machine.commit()?;
+        self.observer.on_committed(start.elapsed());
         self.observer.on_applied(&self.machine.view(), &batch.applied);
         self.marks.set_applied(last, &self.membership);
         self.progress.set_sole_voter(is_sole_voter(self.node, self.membership.membership()));

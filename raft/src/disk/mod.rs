@@ -126,8 +126,8 @@ pub trait Disk: fmt::Debug + Send + Sync + 'static {
 pub trait DiskObserver: fmt::Debug + Send + Sync + 'static {
     /// One durable flush of file data took this long.
     fn synced(&self, took: Duration);
-    /// This many bytes were written, zero-filling aside.
-    fn wrote(&self, bytes: u64);
+    /// This many bytes were written in this time, zero-filling aside.
+    fn wrote(&self, bytes: u64, took: Duration);
     /// The disk has failed for good. Called once.
     fn failed(&self, error: &DiskError);
 }
@@ -138,7 +138,7 @@ pub struct Unobserved;
 
 impl DiskObserver for Unobserved {
     fn synced(&self, _: Duration) {}
-    fn wrote(&self, _: u64) {}
+    fn wrote(&self, _: u64, _: Duration) {}
     fn failed(&self, _: &DiskError) {}
 }
 

@@ -15,6 +15,7 @@ use openraft::Raft;
 use openraft_rt::{AsyncRuntime, WatchReceiver};
 use parking_lot::Mutex;
 use vetch_proto::vetchpb::Proposal;
+use vetch_proto::vetchpb::proposal::Command;
 use vetch_storage::machine::Compactor;
 use vetch_storage::{Applied, Fatal, LogIndex, NodeId, ReadView, Term, Views};
 
@@ -66,6 +67,10 @@ pub trait ApplyObserver<P: Platform>: Send + Sync + 'static {
     fn on_applied(&self, view: &ReadView<P::Engine>, applied: &[Arc<Applied>]);
     /// The whole state was replaced by a snapshot; `view` is the new state.
     fn on_installed(&self, view: &ReadView<P::Engine>);
+    /// One command was carried out, or refused, in this time; it becomes visible with its batch.
+    fn on_command(&self, _command: &Command, _applied: &Applied, _took: Duration) {}
+    /// The engine took what a batch changed in this time.
+    fn on_committed(&self, _took: Duration) {}
 }
 
 /// What the replica knows of the group right now.

@@ -8,8 +8,7 @@ use std::time::Duration;
 use hyper_util::rt::TokioExecutor;
 use hyper_util::server::conn::auto::Builder;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use vetch_raft::Platform;
@@ -103,9 +102,9 @@ impl<P: Platform> Listener<P> {
                 accepted = self.accept() => accepted,
                 () = stop.cancelled() => return,
             };
-            let Some((socket, slot)) = accepted else { return };
+            let Some((socket, client, slot)) = accepted else { return };
             turn += 1;
-            let (service, builder) = (self.service.clone(), self.builder.clone());
+            let (service, builder) = (self.service.for_client(client), self.builder.clone());
             let (stop, connections) = (stop.clone(), connections.clone());
             let job = move || {
                 connections.spawn(async move {
@@ -119,11 +118,12 @@ impl<P: Platform> Listener<P> {
         }
     }
 
-    async fn accept(&self) -> Option<(std::net::TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+    async fn accept(&self) -> Option<(std::net::TcpStream, SocketAddr, OwnedSemaphorePermit)> {
         loop {
             let slot = Arc::clone(&self.slots).acquire_owned().await.ok()?;
-            match self.socket.accept().await.and_then(|(socket, _)| socket.into_std()) {
-                Ok(socket) => return Some((socket, slot)),
+            let accepted = self.socket.accept().await;
+            match accepted.and_then(|(socket, client)| Ok((socket.into_std()?, client))) {
+                Ok((socket, client)) => return Some((socket, client, slot)),
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection; trying again shortly");
                     tokio::time::sleep(ACCEPT_RETRY).await;

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -34,11 +35,14 @@ pub struct EdgeService<P: Platform> {
     api: Arc<Api<P>>,
     http: axum::Router,
     offer: Offer,
+    /// Who is at the other end of the connection.
+    client: SocketAddr,
 }
 
 impl<P: Platform> Clone for EdgeService<P> {
     fn clone(&self) -> Self {
-        Self { api: Arc::clone(&self.api), http: self.http.clone(), offer: self.offer }
+        let Self { api, http, offer, client } = self;
+        Self { api: Arc::clone(api), http: http.clone(), offer: *offer, client: *client }
     }
 }
 
@@ -51,9 +55,18 @@ impl<P: Platform> std::fmt::Debug for EdgeService<P> {
 impl<P: Platform> EdgeService<P> {
     /// A service that offers what `offer` says, with `http` behind everything that is not gRPC.
     pub fn new(api: Arc<Api<P>>, http: axum::Router, offer: Offer) -> Self {
-        Self { api, http, offer }
+        Self { api, http, offer, client: NOBODY }
+    }
+
+    /// The service for one connection.
+    #[must_use]
+    pub fn for_client(&self, client: SocketAddr) -> Self {
+        Self { client, ..self.clone() }
     }
 }
+
+/// Before there is a connection.
+const NOBODY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 /// gRPC is HTTP/2 with its content type; everything else is HTTP.
 fn is_grpc(request: &Request<Incoming>) -> bool {
@@ -72,8 +85,8 @@ impl<P: Platform> Service<Request<Incoming>> for EdgeService<P> {
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         match (is_grpc(&request), self.offer) {
             (true, Offer::Both | Offer::GrpcOnly) => {
-                let api = Arc::clone(&self.api);
-                Box::pin(async move { Ok(route::route(&api, request).await) })
+                let (api, client) = (Arc::clone(&self.api), self.client);
+                Box::pin(async move { Ok(route::route(&api, client, request).await) })
             }
             (false, Offer::Both | Offer::HttpOnly) => {
                 let router = self.http.clone();

@@ -11,6 +11,7 @@ use super::buckets;
 use super::counter::Counter;
 use super::family::Family;
 use super::group::metric_group;
+use super::operation::KeyOperations;
 
 metric_group! {
     /// Consensus, health, and requests as a whole.
@@ -40,8 +41,6 @@ metric_group! {
             "etcd_server_health_success", "Good answers of /health";
         health_failures: Counter = Counter::default(),
             "etcd_server_health_failures", "Bad answers of /health";
-        auth_revision: Gauge = Gauge::default(),
-            "etcd_debugging_auth_revision", "Revision of users and roles";
     }
 }
 
@@ -56,8 +55,6 @@ metric_group! {
             "etcd_mvcc_db_total_size_in_bytes", "Size of the data on disk";
         db_size_in_use: Gauge = Gauge::default(),
             "etcd_mvcc_db_total_size_in_use_in_bytes", "Size of the data that is live";
-        open_views: Gauge = Gauge::default(),
-            "etcd_mvcc_db_open_read_transactions", "Views of the state that are held";
         hash_duration: Histogram = buckets::hash_seconds(),
             "etcd_mvcc_hash_duration_seconds", "Time of Hash";
         hash_rev_duration: Histogram = buckets::hash_seconds(),
@@ -77,6 +74,16 @@ metric_group! {
             "etcd_debugging_mvcc_db_compaction_pause_duration_milliseconds", "Time of one batch of a compaction";
         compaction_duration: Histogram = buckets::compaction_millis(),
             "etcd_debugging_mvcc_db_compaction_total_duration_milliseconds", "Time of a whole compaction";
+    }
+}
+
+impl MvccMetrics {
+    /// Counts what was done; more than one operation at once is a transaction, as etcd has it.
+    pub fn count(&self, operations: KeyOperations) {
+        self.range.add(operations.ranges);
+        self.put.add(operations.puts);
+        self.delete.add(operations.deletes);
+        self.txn.add(u64::from(operations.total() > 1));
     }
 }
 
@@ -158,6 +165,7 @@ pub(super) struct Families {
     pub(super) alarms: Family<Gauge>,
     pub(super) cluster_version: Family<Gauge>,
     pub(super) scrapes: Family<Counter>,
+    pub(super) server_id: Family<Gauge>,
 }
 
 impl Families {
@@ -173,6 +181,7 @@ impl Families {
             alarms: Family::new(Gauge::default),
             cluster_version: Family::new(Gauge::default),
             scrapes: Family::new(Counter::default),
+            server_id: Family::new(Gauge::default),
         };
         let f = families.clone();
         registry.register(
@@ -221,6 +230,7 @@ impl Families {
             "Scrapes by status code",
             f.scrapes,
         );
+        registry.register("etcd_server_id", "1 with the member's id as a label", f.server_id);
         families
     }
 }

@@ -9,9 +9,12 @@ mod family;
 mod group;
 mod groups;
 mod missing;
+mod operation;
 mod process;
 mod registry;
+mod requests;
 mod rpc;
+mod timed;
 
 pub use counter::Counter;
 pub use groups::{
@@ -19,7 +22,10 @@ pub use groups::{
     WatchMetrics,
 };
 pub use missing::{Missing, NOT_EXPORTED, markdown};
+pub use operation::{KeyOperations, Operation};
 pub use prometheus_client::metrics::gauge::Gauge;
 pub use prometheus_client::metrics::histogram::Histogram;
 pub use registry::{Identity, Metrics};
-pub use rpc::{InFlight, MethodMetrics, RpcMetrics};
+pub use requests::{ClientRequests, RequestMetrics, StreamFailures};
+pub use rpc::{MethodMetrics, RpcMetrics};
+pub use timed::ByOutcome;

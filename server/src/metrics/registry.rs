@@ -5,16 +5,15 @@ use std::time::Duration;
 
 use prometheus_client::encoding::text::encode_registry;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use super::counter::Counter;
 use super::family::Family;
 use super::groups::{
     DiskMetrics, Families, HttpMetrics, LeaseMetrics, MvccMetrics, NetworkMetrics, ServerMetrics,
     WatchMetrics, seconds,
 };
 use super::process::Process;
+use super::requests::{ClientRequests, RequestMetrics, StreamFailures};
 use super::rpc::RpcMetrics;
 use crate::config::{Config, MetricsLevel, Quota};
 use crate::version;
@@ -33,6 +32,12 @@ pub struct Metrics {
     registry: Registry,
     refresh: OnceLock<Refresh>,
     families: Families,
+    /// Durations by request.
+    pub requests: RequestMetrics,
+    /// Streams whose requests could not be read.
+    pub stream_failures: StreamFailures,
+    /// Requests by the client's version.
+    pub clients: ClientRequests,
     /// RPCs.
     pub rpc: RpcMetrics,
     /// Consensus, health, requests.
@@ -58,12 +63,20 @@ impl std::fmt::Debug for Metrics {
 }
 
 impl Metrics {
-    /// Registers everything; `identity` becomes labels.
-    pub fn new(config: &Config, identity: Identity) -> Self {
+    /// Registers everything. Made before the node knows who it is: see [`identify`](Self::identify).
+    pub fn new(config: &Config) -> Self {
         let mut registry = Registry::default();
         let extensive = config.metrics == MetricsLevel::Extensive;
+        let families = Families::register(&mut registry);
         let metrics = Self {
-            families: Families::register(&mut registry),
+            requests: RequestMetrics::new(
+                &families.request_duration,
+                &families.apply_duration,
+                &families.range_duration,
+            ),
+            stream_failures: StreamFailures::new(&families.stream_failures),
+            clients: ClientRequests::new(&families.client_requests),
+            families,
             rpc: RpcMetrics::register(&mut registry, extensive),
             server: ServerMetrics::register(&mut registry),
             mvcc: MvccMetrics::register(&mut registry),
@@ -75,17 +88,21 @@ impl Metrics {
             refresh: OnceLock::new(),
             registry,
         };
-        metrics.with_constants(config, identity)
+        metrics.with_constants(config)
     }
 
-    fn with_constants(mut self, config: &Config, identity: Identity) -> Self {
+    /// Says whose metrics these are. Once.
+    pub fn identify(&self, identity: Identity) {
+        let id = format!("{:x}", identity.member_id);
+        self.families.server_id.with(&[("server_id", &id)]).set(1);
+    }
+
+    fn with_constants(mut self, config: &Config) -> Self {
         let mut constant = |name: &str, help: &str, label: &'static str, value: &str| {
             let family = Family::<Gauge>::new(Gauge::default);
             family.with(&[(label, value)]).set(1);
             self.registry.register(name, help, family);
         };
-        let id = format!("{:x}", identity.member_id);
-        constant("etcd_server_id", "1 with the member's id as a label", "server_id", &id);
         let api = version::API_VERSION;
         constant(
             "etcd_server_version",
@@ -126,36 +143,6 @@ impl Metrics {
         let mut text = String::new();
         encode_registry(&mut text, &self.registry)?;
         Ok(text)
-    }
-
-    /// `etcd_server_apply_duration_seconds`; `operation` as etcd calls it (`Put`, `Txn`, ...).
-    pub fn apply_duration(&self, operation: &str, success: bool) -> Histogram {
-        let success = if success { "true" } else { "false" };
-        let labels = [("version", "v3"), ("op", operation), ("success", success)];
-        self.families.apply_duration.with(&labels)
-    }
-
-    /// `etcd_server_request_duration_seconds`; `kind` as etcd calls it (`Range`, `ReadonlyTxn`, ...).
-    pub fn request_duration(&self, kind: &str, success: bool) -> Histogram {
-        let success = if success { "true" } else { "false" };
-        self.families.request_duration.with(&[("type", kind), ("success", success)])
-    }
-
-    /// `etcd_server_range_duration_seconds`.
-    pub fn range_duration(&self, success: bool) -> Histogram {
-        let success = if success { "true" } else { "false" };
-        self.families.range_duration.with(&[("success", success)])
-    }
-
-    /// `etcd_server_client_requests_total`; `kind` is `unary` or `stream`.
-    pub fn client_requests(&self, kind: &str, api_version: &str) -> Counter {
-        self.families.client_requests.with(&[("type", kind), ("client_api_version", api_version)])
-    }
-
-    /// `etcd_network_server_stream_failures_total`; `direction` is `receive` or `send`, `api` is
-    /// `watch` or `lease-keepalive`.
-    pub fn stream_failures(&self, direction: &str, api: &str) -> Counter {
-        self.families.stream_failures.with(&[("Type", direction), ("API", api)])
     }
 
     /// Counts one check of `/livez` or `/readyz`.

@@ -1,6 +1,6 @@
 //! `grpc_server_*`: what happens to RPCs, per method.
 
-use std::time::Instant;
+use std::time::Duration;
 
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
@@ -47,39 +47,11 @@ pub struct MethodMetrics {
 }
 
 impl MethodMetrics {
-    /// Counts a request that begins; what is returned counts its end.
-    pub fn start(&self) -> InFlight<'_> {
-        self.started.inc();
-        let began = self.handling.as_ref().map(|_| Instant::now());
-        InFlight { method: self, began, code: Code::Cancelled }
-    }
-
-    /// Counts the end of a request.
-    pub fn handled(&self, code: Code) {
+    /// Counts the end of a request, and how long it took (`--metrics extensive`).
+    pub fn ended(&self, code: Code, took: Duration) {
         self.handled[code as usize].inc();
-    }
-}
-
-/// A request that has begun. Dropped without [`InFlight::finish`], its client went away.
-#[derive(Debug)]
-pub struct InFlight<'a> {
-    method: &'a MethodMetrics,
-    began: Option<Instant>,
-    code: Code,
-}
-
-impl InFlight<'_> {
-    /// The request ended with `code`.
-    pub fn finish(mut self, code: Code) {
-        self.code = code;
-    }
-}
-
-impl Drop for InFlight<'_> {
-    fn drop(&mut self) {
-        self.method.handled(self.code);
-        if let (Some(handling), Some(began)) = (&self.method.handling, self.began) {
-            handling.observe(seconds(began.elapsed()));
+        if let Some(handling) = &self.handling {
+            handling.observe(seconds(took));
         }
     }
 }
@@ -147,10 +119,10 @@ mod tests {
         let mut registry = Registry::default();
         let metrics = RpcMetrics::register(&mut registry, true);
         let put = metrics.method(Method::Put);
-        put.start().finish(Code::Ok);
-        drop(put.start());
+        put.ended(Code::Ok, Duration::from_millis(3));
+        put.ended(Code::Cancelled, Duration::from_millis(3));
         let count = |code: Code| put.handled[code as usize].get();
-        assert_eq!((put.started.get(), count(Code::Ok), count(Code::Cancelled)), (2, 1, 1));
+        assert_eq!((count(Code::Ok), count(Code::Cancelled)), (1, 1));
         let mut text = String::new();
         prometheus_client::encoding::text::encode_registry(&mut text, &registry).unwrap();
         let line = "grpc_server_handling_seconds_count{grpc_method=\"Put\",\

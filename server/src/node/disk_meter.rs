@@ -1,36 +1,25 @@
 //! What the log's disk did, as metrics.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use vetch_raft::disk::{DiskError, DiskObserver};
 
 use crate::metrics::Metrics;
 
-/// Counts from the moment the node knows who it is; what happens while it opens its log is not
-/// latency that clients see.
-#[derive(Debug, Default)]
-pub(super) struct DiskMeter {
-    metrics: OnceLock<Arc<Metrics>>,
-}
-
-impl DiskMeter {
-    pub(super) fn begin(&self, metrics: &Arc<Metrics>) {
-        self.metrics.get_or_init(|| Arc::clone(metrics));
-    }
-}
+/// Counts writes and syncs of the log.
+#[derive(Debug)]
+pub(super) struct DiskMeter(pub(super) Arc<Metrics>);
 
 impl DiskObserver for DiskMeter {
     fn synced(&self, took: Duration) {
-        if let Some(metrics) = self.metrics.get() {
-            metrics.disk.wal_fsync.observe(Metrics::seconds(took));
-        }
+        self.0.disk.wal_fsync.observe(Metrics::seconds(took));
     }
 
-    fn wrote(&self, bytes: u64) {
-        if let Some(metrics) = self.metrics.get() {
-            metrics.disk.wal_write_bytes.inc_by(i64::try_from(bytes).unwrap_or(i64::MAX));
-        }
+    fn wrote(&self, bytes: u64, took: Duration) {
+        let disk = &self.0.disk;
+        disk.wal_write.observe(Metrics::seconds(took));
+        disk.wal_write_bytes.inc_by(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
     fn failed(&self, error: &DiskError) {

@@ -3,12 +3,15 @@
 //! - [`start`]: from the configuration to a node that serves.
 //! - [`listen`]: the sockets.
 //! - [`observer`]: what was applied, handed to leases and watchers.
+//! - `disk_meter`, `apply_meter`, `gauges`: where the metrics come from.
 //! - [`http`]: what the HTTP handlers ask of a node.
 //! - [`stop`]: in what order things end.
 //!
 //! Nothing is global: many nodes run in one process.
 
+mod apply_meter;
 mod disk_meter;
+mod gauges;
 mod http;
 mod listen;
 mod observer;
@@ -32,6 +35,7 @@ use vetch_storage::engine::sled::SledEngine;
 
 use self::disk_meter::DiskMeter;
 use crate::config::{Config, EngineKind};
+use crate::metrics::Metrics;
 use crate::rpc::Api;
 
 pub use start::StartError;
@@ -73,13 +77,14 @@ impl<P: Platform> Node<P> {
 /// with the reason when it cannot start, or must stop by itself.
 pub async fn run(config: Config, stopped: impl Future) -> Result<(), RunError> {
     let memory_bytes = config.storage.memory_budget_bytes;
+    let metrics = Arc::new(Metrics::new(&config));
+    let meter = Arc::new(DiskMeter(Arc::clone(&metrics)));
     match config.storage.engine {
         EngineKind::Fjall => {
             let options = Options { memory_budget: memory_bytes };
             let open = move |dir: &Path| FjallEngine::open(dir, options);
-            let meter = Arc::new(DiskMeter::default());
-            let platform = Tokio::new("fjall", open, Arc::clone(&meter) as _);
-            run_on(platform, config, meter, stopped).await
+            let platform = Tokio::new("fjall", open, meter);
+            run_on(platform, config, metrics, stopped).await
         }
         EngineKind::Sled => {
             let options = Options { memory_budget: memory_bytes };
@@ -94,12 +99,15 @@ pub async fn run(config: Config, stopped: impl Future) -> Result<(), RunError> {
 async fn run_on<P: Platform>(
     platform: P,
     config: Config,
-    meter: Arc<DiskMeter>,
+    metrics: Arc<Metrics>,
     stopped: impl Future,
 ) -> Result<(), RunError> {
-    let mut node = Node::start(platform, config).await?;
-    meter.begin(&node.api.metrics);
     tokio::pin!(stopped);
+    // A start may wait for long, for another process to leave the data directory.
+    let mut node = tokio::select! {
+        node = Node::start(platform, config, metrics) => node?,
+        _ = &mut stopped => return Ok(()),
+    };
     let failed = tokio::select! {
         _ = &mut stopped => None,
         fatal = node.failed() => Some(fatal),

@@ -15,8 +15,9 @@ use vetch_proto::vetchpb::proposal::Command;
 use vetch_raft::replica::Start;
 use vetch_raft::{OpenError, Platform, Replica, Settings};
 
+use super::apply_meter::ApplyMeter;
 use super::observer::Observer;
-use super::{Node, http, listen};
+use super::{Node, gauges, http, listen};
 use crate::auto_compaction;
 use crate::compactor::{CompactionState, Pace};
 use crate::config::{Config, Url};
@@ -76,7 +77,11 @@ const MAX_INFLIGHT_BYTES: usize = 256 * 1024 * 1024;
 
 impl<P: Platform> Node<P> {
     /// Starts a member. It serves when this returns.
-    pub async fn start(platform: P, config: Config) -> Result<Self, StartError> {
+    pub async fn start(
+        platform: P,
+        config: Config,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, StartError> {
         let stop = CancellationToken::new();
         let (fatal_sender, fatal) = mpsc::unbounded_channel();
         let sockets = Sockets::bind(&config)?;
@@ -88,6 +93,7 @@ impl<P: Platform> Node<P> {
             leases: Arc::clone(&leases),
             watch: Arc::clone(&watch),
             compaction: Arc::clone(&compaction),
+            meter: ApplyMeter { metrics: Arc::clone(&metrics), warn_after: config.warnings.apply },
         };
         let replica = open(&platform, &config, observer).await?;
         let view = replica.view();
@@ -97,10 +103,7 @@ impl<P: Platform> Node<P> {
             cluster_id: replica.identity().cluster,
             member_id: replica.identity().member,
         };
-        let metrics = Arc::new(Metrics::new(
-            &config,
-            metrics::Identity { member_id: identity.member_id.get() },
-        ));
+        metrics.identify(metrics::Identity { member_id: identity.member_id.get() });
         let api = Arc::new(Api::new(
             replica.clone(),
             identity,
@@ -115,20 +118,24 @@ impl<P: Platform> Node<P> {
             Arc::clone(&compaction),
             config.data_dir.join("member").join("snap"),
             Arc::clone(&metrics),
+            config.warnings,
             fatal_sender.clone(),
         ));
+        gauges::mirror(&api);
         let mut background = Vec::new();
         background.push(tokio::spawn({
             let (compactor, pace) = (replica.compactor(), pace(&config));
             let (platform, fatal) = (platform.clone(), fatal_sender);
+            let measured = metrics.mvcc.clone();
             async move {
-                drop(fatal.send(compaction.run(platform, compactor, pace).await));
+                drop(fatal.send(compaction.run(platform, compactor, pace, measured).await));
             }
         }));
         // These end by the token, and have nothing to finish.
         drop(leases.start(replica.clone(), metrics.lease.clone(), stop.clone()));
         let auto = config.compaction.auto;
         drop(auto_compaction::start(replica.clone(), auto, stop.clone()));
+        background.push(tokio::spawn(gauges::count_leaders(replica.clone(), metrics)));
         set_cluster_version(&api).await;
         let connections = TaskTracker::new();
         let client_addrs = sockets.serve(&api, &config, &stop, &connections)?;

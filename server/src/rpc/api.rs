@@ -3,24 +3,26 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use prost::Message;
 use tokio::sync::mpsc;
 use vetch_proto::etcdserverpb::ResponseHeader;
 use vetch_proto::vetchpb::Proposal;
 use vetch_proto::vetchpb::proposal::Command;
-use vetch_raft::{Platform, Replica};
+use vetch_raft::{Platform, ProposeError, Replica};
 use vetch_storage::error::ReadError;
 use vetch_storage::{Applied, Fatal, ReadView, Response, Revision};
 
 use super::header::Identity;
 use super::quota::Quota;
 use super::range_body::AnswerBudget;
+use super::slow;
 use super::status::Refusal;
 use crate::compactor::CompactionState;
+use crate::config::Warnings;
 use crate::lease::Leases;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Operation};
 use crate::watch::WatchHub;
 
 /// Bounds on what a client may ask, from the configuration.
@@ -62,6 +64,8 @@ pub struct Api<P: Platform> {
     pub spool_dir: PathBuf,
     /// What is measured.
     pub metrics: Arc<Metrics>,
+    /// From when on slowness is logged.
+    pub warnings: Warnings,
     /// Where a read that found damage reports it; the node stops.
     pub fatal: mpsc::UnboundedSender<Fatal>,
     next_request_id: AtomicU64,
@@ -81,6 +85,7 @@ impl<P: Platform> Api<P> {
         compaction: Arc<CompactionState>,
         spool_dir: PathBuf,
         metrics: Arc<Metrics>,
+        warnings: Warnings,
         fatal: mpsc::UnboundedSender<Fatal>,
     ) -> Self {
         let next_request_id = AtomicU64::new(1);
@@ -95,6 +100,7 @@ impl<P: Platform> Api<P> {
             compaction,
             spool_dir,
             metrics,
+            warnings,
             fatal,
             next_request_id,
         }
@@ -120,8 +126,23 @@ impl<P: Platform> Api<P> {
         if encoded_len + ENVELOPE_BYTES > self.limits.max_request_bytes {
             return Err(Refusal::RequestTooLarge);
         }
-        let applied = self.replica.propose(self.proposal(command)).await?;
-        answer(&applied)
+        let (operation, began) = (Operation::of(&command), Instant::now());
+        let outcome = self.replica.propose(self.proposal(command)).await;
+        match &outcome {
+            // Refused at the door, it was no proposal yet; etcd counts it nowhere either.
+            Err(ProposeError::TooManyRequests) => {}
+            Ok(_) => self.metrics.requests.proposed(operation, true, began.elapsed()),
+            Err(
+                ProposeError::NoLeader
+                | ProposeError::TimedOut
+                | ProposeError::TimedOutLeaderChanged
+                | ProposeError::Stopped,
+            ) => {
+                self.metrics.server.proposals_failed.inc();
+                self.metrics.requests.proposed(operation, false, began.elapsed());
+            }
+        }
+        answer(&outcome?)
     }
 
     /// A proposal of this member's.
@@ -141,7 +162,41 @@ impl<P: Platform> Api<P> {
         if serializable {
             Ok(self.replica.view())
         } else {
-            Ok(self.replica.linearizable_view().await?)
+            let began = Instant::now();
+            let view = self.replica.linearizable_view().await;
+            if began.elapsed() > SLOW_READ_INDEX {
+                self.metrics.server.slow_read_indexes.inc();
+            }
+            view.map_err(|error| {
+                self.metrics.server.read_indexes_failed.inc();
+                error.into()
+            })
+        }
+    }
+
+    /// Measures a range that came in at `began`, and logs it when it was slow.
+    pub fn measure_range(&self, began: Instant, success: bool, request: impl FnOnce() -> String) {
+        let took = began.elapsed();
+        self.metrics.requests.range.observe(success, took);
+        self.warn_if_slow("read-only range ", took, request);
+    }
+
+    /// As [`measure_range`](Self::measure_range), for a transaction that only reads.
+    pub fn measure_read_txn(
+        &self,
+        began: Instant,
+        success: bool,
+        request: impl FnOnce() -> String,
+    ) {
+        let took = began.elapsed();
+        self.metrics.requests.read_only_txn.observe(success, took);
+        self.warn_if_slow("read-only txn ", took, request);
+    }
+
+    fn warn_if_slow(&self, prefix: &str, took: Duration, request: impl FnOnce() -> String) {
+        let expected = self.warnings.apply;
+        if took > expected {
+            slow::warn_apply(&self.metrics, prefix, took, expected, &request(), None);
         }
     }
 
@@ -161,6 +216,8 @@ impl<P: Platform> Api<P> {
     }
 }
 
+/// etcd asks anew for a read index that has not come after this time, and counts it as slow.
+const SLOW_READ_INDEX: Duration = Duration::from_millis(500);
 /// What etcd's envelope (header with request id, field tags, lengths) adds to a request, at most.
 /// etcd counts its own envelope exactly; a request within these bytes of the limit may be refused
 /// here though etcd takes it, never the reverse.

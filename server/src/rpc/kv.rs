@@ -1,6 +1,8 @@
 //! The KV service's writes, and transactions. Range and RangeStream are in
 //! [`range_body`](super::range_body) and [`range_stream`](super::range_stream).
 
+use std::time::Instant;
+
 use vetch_proto::etcdserverpb::request_op::Request;
 use vetch_proto::etcdserverpb::{
     AlarmRequest, CompactionRequest, CompactionResponse, DeleteRangeRequest, DeleteRangeResponse,
@@ -9,12 +11,13 @@ use vetch_proto::etcdserverpb::{
 use vetch_proto::vetchpb::proposal::Command;
 use vetch_raft::Platform;
 use vetch_storage::alarm::AlarmKind;
-use vetch_storage::{ReadView, Response, Revision};
+use vetch_storage::{Response, Revision};
 
 use super::api::{Api, encoded_len};
 use super::quota::{put_cost, txn_cost};
 use super::status::Refusal;
-use super::validate;
+use super::{slow, validate};
+use crate::metrics::KeyOperations;
 
 /// KV.Put.
 pub async fn put<P: Platform>(api: &Api<P>, request: PutRequest) -> Result<PutResponse, Refusal> {
@@ -50,8 +53,10 @@ pub async fn delete_range<P: Platform>(
 pub async fn txn<P: Platform>(api: &Api<P>, request: TxnRequest) -> Result<TxnResponse, Refusal> {
     validate::txn(&request, api.limits.max_txn_ops)?;
     if is_read_only(&request) {
-        let view = api.read_view(is_serializable(&request)).await?;
-        return read_only_txn(api, &view, &request);
+        let began = Instant::now();
+        let answer = read_only_txn(api, &request).await;
+        api.measure_read_txn(began, answer.is_ok(), || slow::txn(&request));
+        return answer;
     }
     let cost = txn_cost(&request);
     if cost > 0 {
@@ -123,12 +128,13 @@ fn all_ranges(txn: &TxnRequest, accept: impl Fn(bool) -> bool) -> bool {
     })
 }
 
-fn read_only_txn<P: Platform>(
+async fn read_only_txn<P: Platform>(
     api: &Api<P>,
-    view: &ReadView<P::Engine>,
     request: &TxnRequest,
 ) -> Result<TxnResponse, Refusal> {
+    let view = api.read_view(is_serializable(request)).await?;
     let mut answer = view.read_txn(request).map_err(|error| api.read_failed(error))?;
     answer.header = Some(api.header(view.revision()));
+    api.metrics.mvcc.count(KeyOperations::of_txn(&answer));
     Ok(answer)
 }

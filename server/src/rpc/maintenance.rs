@@ -1,5 +1,7 @@
 //! The Maintenance service.
 
+use std::time::Instant;
+
 use vetch_proto::etcdserverpb::alarm_request::AlarmAction;
 use vetch_proto::etcdserverpb::{
     AlarmRequest, AlarmResponse, AlarmType, DefragmentResponse, DowngradeInfo, HashKvRequest,
@@ -12,6 +14,7 @@ use vetch_storage::{Engine, NodeId, ReadView, Response, Revision};
 
 use super::api::{Api, encoded_len};
 use super::status::Refusal;
+use crate::metrics::Metrics;
 use crate::snapshot_file;
 use crate::version::{API_VERSION, STORAGE_VERSION};
 
@@ -73,8 +76,16 @@ pub async fn alarm<P: Platform>(
 /// Maintenance.Defragment: a bounded nudge to the engine, off the commit path; the engine reclaims
 /// space by itself all along. The answer has no header.
 pub async fn defragment<P: Platform>(api: &Api<P>) -> Result<DefragmentResponse, Refusal> {
-    let engine = api.replica.view();
-    let nudged = tokio::task::spawn_blocking(move || engine.maintain(DEFRAGMENT_BUDGET)).await;
+    let (engine, disk) = (api.replica.view(), api.metrics.disk.clone());
+    let nudge = move || {
+        let began = Instant::now();
+        disk.defrag_inflight.inc();
+        let nudged = engine.maintain(DEFRAGMENT_BUDGET);
+        disk.defrag_inflight.dec();
+        disk.defrag.observe(Metrics::seconds(began.elapsed()));
+        nudged
+    };
+    let nudged = tokio::task::spawn_blocking(nudge).await;
     match nudged {
         Ok(Ok(_more)) => Ok(DefragmentResponse { header: None }),
         Ok(Err(fatal)) => Err(api.stop(fatal)),
@@ -89,7 +100,10 @@ const DEFRAGMENT_BUDGET: Budget = Budget { bytes: 16 * 1024 * 1024 };
 pub async fn hash<P: Platform>(api: &Api<P>) -> Result<HashResponse, Refusal> {
     let view = api.replica.view();
     let revision = view.revision();
-    match tokio::task::spawn_blocking(move || snapshot_file::hash(&view)).await {
+    let began = Instant::now();
+    let hashed = tokio::task::spawn_blocking(move || snapshot_file::hash(&view)).await;
+    api.metrics.mvcc.hash_duration.observe(Metrics::seconds(began.elapsed()));
+    match hashed {
         Ok(Ok(hash)) => Ok(HashResponse { header: Some(api.header(revision)), hash }),
         Ok(Err(fatal)) => Err(api.stop(fatal)),
         Err(_cancelled_at_shutdown) => Err(Refusal::Stopped),
@@ -102,9 +116,10 @@ pub async fn hash_kv<P: Platform>(
     request: HashKvRequest,
 ) -> Result<HashKvResponse, Refusal> {
     let view = api.replica.view();
-    let current = view.revision();
+    let (current, began) = (view.revision(), Instant::now());
     let hashed =
         tokio::task::spawn_blocking(move || view.hash_kv(Revision(request.revision))).await;
+    api.metrics.mvcc.hash_rev_duration.observe(Metrics::seconds(began.elapsed()));
     match hashed {
         Ok(Ok(hash)) => Ok(HashKvResponse {
             header: Some(api.header(current)),

@@ -39,6 +39,8 @@ pub struct ReceivedCounters {
     pub messages: Counter,
     /// Bytes, prefixes included.
     pub bytes: Counter,
+    /// Requests of a stream that could not be read, other than by the client's leaving.
+    pub failures: Option<Counter>,
 }
 
 impl<B> MessageReader<B>
@@ -68,6 +70,16 @@ where
 
     /// The next message; `None` when the client has sent all.
     pub async fn next<M: Message + Default>(&mut self) -> Result<Option<M>, Status> {
+        let message = self.next_message().await;
+        if let (Err(status), Some(failures)) = (&message, &self.counters.failures)
+            && status.code() != Code::Cancelled
+        {
+            failures.inc();
+        }
+        message
+    }
+
+    async fn next_message<M: Message + Default>(&mut self) -> Result<Option<M>, Status> {
         let Some(bytes) = self.next_bytes().await? else { return Ok(None) };
         M::decode(bytes).map(Some).map_err(|error| {
             Status::internal(format!("grpc: error unmarshalling request: {error}"))

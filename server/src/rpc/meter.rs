@@ -1,9 +1,11 @@
 //! Counts what goes out: messages, bytes, and how each call ends.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderMap, Response};
@@ -11,7 +13,7 @@ use http_body::{Body, Frame, SizeHint};
 use tonic::Code;
 
 use super::body::{AnswerBody, PREFIX_BYTES};
-use super::method::Method;
+use super::method::{Method, Shape};
 use crate::metrics::Metrics;
 
 /// An answer's body that counts itself. Of an answer that is not gRPC nothing is counted.
@@ -28,14 +30,31 @@ pub struct Call {
     method: Method,
     messages: MessageCounter,
     code: Option<Code>,
+    client: SocketAddr,
+    began: Instant,
+    warn_after: Duration,
+    sent_bytes: usize,
 }
 
 impl Call {
-    /// A call that begins now.
-    pub fn start(metrics: &Arc<Metrics>, method: Method) -> Self {
+    /// A call that begins now. A unary one that takes longer than `warn_after` is logged.
+    pub fn start(
+        metrics: &Arc<Metrics>,
+        method: Method,
+        client: SocketAddr,
+        warn_after: Duration,
+    ) -> Self {
         metrics.rpc.method(method).started.inc();
-        let messages = MessageCounter::default();
-        Self { metrics: Arc::clone(metrics), method, messages, code: None }
+        Self {
+            metrics: Arc::clone(metrics),
+            method,
+            messages: MessageCounter::default(),
+            code: None,
+            client,
+            began: Instant::now(),
+            warn_after,
+            sent_bytes: 0,
+        }
     }
 
     /// Follows the call to the end of its answer.
@@ -46,6 +65,7 @@ impl Call {
 
     fn sent(&mut self, data: &Bytes) {
         self.metrics.network.client_sent.add(data.len() as u64);
+        self.sent_bytes += data.len();
         let messages = self.messages.count(data);
         self.metrics.rpc.method(self.method).sent.add(messages);
     }
@@ -54,8 +74,35 @@ impl Call {
 impl Drop for Call {
     fn drop(&mut self) {
         let code = self.code.unwrap_or(Code::Cancelled);
-        self.metrics.rpc.method(self.method).handled(code);
+        let took = self.began.elapsed();
+        self.metrics.rpc.method(self.method).ended(code, took);
+        if self.method.shape() == Shape::Unary && took > self.warn_after {
+            self.warn(took);
+        }
     }
+}
+
+impl Call {
+    /// As etcd logs requests slower than `--warning-unary-request-duration`.
+    fn warn(&self, took: Duration) {
+        let start_time = chrono::Utc::now() - took;
+        tracing::warn!(
+            { keys::START_TIME } = %start_time.to_rfc3339_opts(chrono::SecondsFormat::Micros, true),
+            { keys::TIME_SPENT } = ?took,
+            remote = %self.client,
+            { keys::RESPONSE_TYPE } = self.method.path(),
+            { keys::RESPONSE_SIZE } = self.sent_bytes,
+            "request stats"
+        );
+    }
+}
+
+/// etcd's keys of that line, which have spaces.
+mod keys {
+    pub(super) const START_TIME: &str = "start time";
+    pub(super) const TIME_SPENT: &str = "time spent";
+    pub(super) const RESPONSE_TYPE: &str = "response type";
+    pub(super) const RESPONSE_SIZE: &str = "response size";
 }
 
 fn code(headers: &HeaderMap) -> Option<Code> {

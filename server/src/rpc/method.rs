@@ -61,7 +61,8 @@ macro_rules! methods {
                 }
             }
 
-            const fn path(self) -> &'static str {
+            /// `/service/method`.
+            pub const fn path(self) -> &'static str {
                 match self {
                     $(Self::$variant => concat!("/", $service, "/", $name),)*
                 }

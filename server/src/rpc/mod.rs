@@ -7,6 +7,7 @@
 //!   what is counted of them.
 //! - [`route`]: from a request's path to the method that answers it.
 //! - [`kv`], [`lease`], [`cluster`], [`maintenance`], [`health`]: the services.
+//! - [`slow`]: the log's lines about what took too long.
 //! - [`range_body`], [`range_stream`]: large answers, sent as they are read.
 
 pub mod api;
@@ -24,6 +25,7 @@ pub mod quota;
 pub mod range_body;
 pub mod range_stream;
 pub mod route;
+pub mod slow;
 pub mod snapshot;
 pub mod status;
 pub mod validate;

@@ -6,6 +6,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Response};
@@ -27,7 +28,8 @@ use super::body::{
     status_trailers,
 };
 use super::status::Refusal;
-use super::validate;
+use super::{slow, validate};
+use crate::metrics::KeyOperations;
 
 /// Answers up to this size are built at once, on the runtime that got the request.
 const INLINE_BYTES: u64 = 64 * 1024;
@@ -63,7 +65,10 @@ impl AnswerBudget {
 
 /// KV.Range, as the response to send.
 pub async fn range<P: Platform>(api: &Arc<Api<P>>, request: RangeRequest) -> Response<AnswerBody> {
-    match answer(api, request).await {
+    let began = Instant::now();
+    let answer = answer(api, &request).await;
+    api.measure_range(began, answer.is_ok(), || slow::range(&request));
+    match answer {
         Ok(response) => response,
         Err(refusal) => refuse(refusal),
     }
@@ -71,9 +76,9 @@ pub async fn range<P: Platform>(api: &Arc<Api<P>>, request: RangeRequest) -> Res
 
 async fn answer<P: Platform>(
     api: &Arc<Api<P>>,
-    request: RangeRequest,
+    request: &RangeRequest,
 ) -> Result<Response<AnswerBody>, Refusal> {
-    validate::range(&request)?;
+    validate::range(request)?;
     let view = api.read_view(request.serializable).await?;
     let mut answer = select(api, &view, request).await?;
     let header = api.header(answer.revision());
@@ -86,11 +91,26 @@ async fn answer<P: Platform>(
     Ok(respond(body))
 }
 
-/// Looks the range up: at once when that is quick, else on the pool for long reads.
+/// As [`look_up`], counted and measured.
 pub(super) async fn select<P: Platform>(
     api: &Api<P>,
     view: &ReadView<P::Engine>,
-    request: RangeRequest,
+    request: &RangeRequest,
+) -> Result<RangeAnswer<P::Engine>, Refusal> {
+    let began = Instant::now();
+    let answer = look_up(api, view, request).await;
+    api.metrics.requests.range_execution.observe(answer.is_ok(), began.elapsed());
+    if answer.is_ok() {
+        api.metrics.mvcc.count(KeyOperations { ranges: 1, ..Default::default() });
+    }
+    answer
+}
+
+/// Looks the range up: at once when that is quick, else on the pool for long reads.
+async fn look_up<P: Platform>(
+    api: &Api<P>,
+    view: &ReadView<P::Engine>,
+    request: &RangeRequest,
 ) -> Result<RangeAnswer<P::Engine>, Refusal> {
     let range = KeyRange::new(request.key.clone(), request.range_end.clone());
     let is_single = matches!(range, KeyRange::Single(_));
@@ -98,11 +118,11 @@ pub(super) async fn select<P: Platform>(
     let limited = request.limit > 0
         && request.limit.unsigned_abs() <= INLINE_KEYS
         && request.revision <= 0
-        && validate::is_in_key_order(&request);
+        && validate::is_in_key_order(request);
     if is_quick || limited || view.index().count(&range) <= INLINE_KEYS {
-        return view.range(&request).map_err(|error| api.read_failed(error));
+        return view.range(request).map_err(|error| api.read_failed(error));
     }
-    let view = view.clone();
+    let (view, request) = (view.clone(), request.clone());
     let selected = tokio::task::spawn_blocking(move || view.range(&request)).await;
     match selected {
         Ok(answer) => answer.map_err(|error: ReadError| api.read_failed(error)),

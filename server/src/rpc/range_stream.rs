@@ -4,6 +4,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use futures::stream::{self, Stream};
@@ -23,7 +24,7 @@ use super::body::{
 };
 use super::range_body::{ANSWER_BYTES, header_field, read_piece, select, tail};
 use super::status::Refusal;
-use super::validate;
+use super::{slow, validate};
 
 /// The first message is small, so that a reader has something at once; later ones double.
 const FIRST_MESSAGE_BYTES: usize = 4 * 1024;
@@ -33,7 +34,10 @@ pub async fn range_stream<P: Platform>(
     api: &Arc<Api<P>>,
     request: RangeRequest,
 ) -> Response<AnswerBody> {
-    match begin(api, request).await {
+    let began = Instant::now();
+    let sending = begin(api, &request).await;
+    api.measure_range(began, sending.is_ok(), || slow::range(&request));
+    match sending {
         Ok(state) => respond(StreamBody::new(frames(state))),
         Err(refusal) => refuse(refusal),
     }
@@ -41,9 +45,9 @@ pub async fn range_stream<P: Platform>(
 
 async fn begin<P: Platform>(
     api: &Arc<Api<P>>,
-    request: RangeRequest,
+    request: &RangeRequest,
 ) -> Result<Sending<P>, Refusal> {
-    validate::range_stream(&request)?;
+    validate::range_stream(request)?;
     let view = api.read_view(request.serializable).await?;
     let answer = select(api, &view, request).await?;
     let permit = api.budget.reserve(ANSWER_BYTES)?;

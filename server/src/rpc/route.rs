@@ -1,6 +1,7 @@
 //! From a request's path to the method that answers it.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -22,12 +23,17 @@ use super::body::{
 };
 use super::message::{MessageReader, ReceivedCounters};
 use super::meter::{Call, Metered, unmetered};
-use super::method::Method;
+use super::method::{Method, Shape};
 use super::status::Refusal;
 use super::{cluster, health, kv, lease, maintenance, range_body, range_stream, snapshot};
+use crate::metrics::{Counter, Metrics};
 
 /// Answers one gRPC call.
-pub async fn route<P, B>(api: &Arc<Api<P>>, request: Request<B>) -> Response<Metered>
+pub async fn route<P, B>(
+    api: &Arc<Api<P>>,
+    client: SocketAddr,
+    request: Request<B>,
+) -> Response<Metered>
 where
     P: Platform,
     B: Body<Data = Bytes> + Send + Unpin + 'static,
@@ -37,13 +43,14 @@ where
     let Some(method) = Method::from_path(parts.uri.path()) else {
         return unmetered(unknown(parts.uri.path()));
     };
-    let call = Call::start(&api.metrics, method);
-    let response = match admit(api, &parts.headers) {
+    let call = Call::start(&api.metrics, method, client, api.warnings.unary_request);
+    let response = match admit(api, method, &parts.headers) {
         Ok(()) => {
             let max_bytes = api.limits.max_message_bytes();
             let counters = ReceivedCounters {
                 messages: api.metrics.rpc.method(method).received.clone(),
                 bytes: api.metrics.network.client_received.clone(),
+                failures: receive_failures(&api.metrics, method),
             };
             match MessageReader::new(&parts.headers, body, max_bytes, counters) {
                 Ok(messages) => dispatch(api, method, messages).await,
@@ -65,8 +72,19 @@ fn unknown(path: &str) -> Response<AnswerBody> {
     }))
 }
 
-/// Refuses a call that wants a leader while there is none.
-fn admit<P: Platform>(api: &Api<P>, headers: &HeaderMap) -> Result<(), Refusal> {
+fn receive_failures(metrics: &Metrics, method: Method) -> Option<Counter> {
+    let failures = &metrics.stream_failures;
+    if method == Method::Watch {
+        return Some(failures.watch.clone());
+    }
+    (method == Method::LeaseKeepAlive).then(|| failures.keep_alive.clone())
+}
+
+/// Counts a call by its client's version, and refuses one that wants a leader while there is none.
+fn admit<P: Platform>(api: &Api<P>, method: Method, headers: &HeaderMap) -> Result<(), Refusal> {
+    let version = headers.get("client-api-version").map(|value| str::from_utf8(value.as_bytes()));
+    let version = version.transpose().map_err(|_not_utf8| Refusal::InvalidClientApiVersion)?;
+    api.metrics.clients.count(method.shape() != Shape::Unary, version);
     let wants_leader = headers.get("hasleader").is_some_and(|value| value == "true");
     if wants_leader && api.replica.status().leader.is_none() {
         return Err(Refusal::NoLeader);

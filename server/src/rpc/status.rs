@@ -36,6 +36,8 @@ pub enum Refusal {
     NoSpace,
     /// The request asked for `hasleader`, and there is none.
     NoLeader,
+    /// The metadata `client-api-version` is not text.
+    InvalidClientApiVersion,
     /// RangeStream with an order other than ascending keys.
     StreamSortOrder,
     /// RangeStream with a minimum or maximum revision.
@@ -81,6 +83,9 @@ impl Refusal {
             Self::LeaseNotFound => (Code::NotFound, "etcdserver: requested lease not found"),
             Self::NoSpace => (Code::ResourceExhausted, "etcdserver: mvcc: database space exceeded"),
             Self::NoLeader => (Code::Unavailable, "etcdserver: no leader"),
+            Self::InvalidClientApiVersion => {
+                (Code::InvalidArgument, "etcdserver: invalid client api version")
+            }
             Self::StreamSortOrder => {
                 (Code::Unimplemented, "RangeStream does not support custom sort orders")
             }

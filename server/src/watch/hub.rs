@@ -43,6 +43,8 @@ pub struct WatchMetrics {
     pub slow_watchers: AtomicI64,
     /// Events handed to streams.
     pub events: AtomicU64,
+    /// Events that wait in streams' outboxes.
+    pub pending_events: Arc<AtomicI64>,
 }
 
 /// Where a watcher is.

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
@@ -89,6 +90,16 @@ impl Item {
             }
         }
     }
+
+    /// Events in it.
+    pub fn events(&self) -> usize {
+        match self {
+            Self::Control(_) | Self::Compacted { .. } => 0,
+            Self::Events { revisions, .. } => {
+                revisions.iter().map(|selected| selected.positions.len()).sum()
+            }
+        }
+    }
 }
 
 /// What the body gets.
@@ -114,16 +125,19 @@ struct State {
 pub struct Outbox {
     state: Mutex<State>,
     max_bytes: usize,
+    /// Events that wait, in all outboxes of the node.
+    pending: Arc<AtomicI64>,
     /// Room was made, or the stream is over.
     drained: Notify,
 }
 
 impl Outbox {
     /// An empty outbox. It takes an item as long as less than `max_bytes` wait.
-    pub fn new(max_bytes: usize) -> Self {
+    /// `pending` is the node's count of waiting events.
+    pub fn new(max_bytes: usize, pending: Arc<AtomicI64>) -> Self {
         let state =
             State { items: VecDeque::new(), bytes: 0, ended: None, is_closed: false, body: None };
-        Self { state: Mutex::new(state), max_bytes, drained: Notify::new() }
+        Self { state: Mutex::new(state), max_bytes, pending, drained: Notify::new() }
     }
 
     /// Whether events must wait.
@@ -140,6 +154,7 @@ impl Outbox {
             return;
         }
         state.bytes += item.bytes();
+        self.pending.fetch_add(count(item.events()), Ordering::Relaxed);
         state.items.push_back(item);
         if state.bytes > 8 * self.max_bytes {
             let reason = "vetch: the client asks but does not read what is answered";
@@ -164,6 +179,8 @@ impl Outbox {
         let items = std::mem::take(&mut state.items);
         state.bytes = 0;
         drop(state);
+        let dropped = items.iter().map(Item::events).sum();
+        self.pending.fetch_sub(count(dropped), Ordering::Relaxed);
         drop(items);
         self.drained.notify_waiters();
     }
@@ -218,6 +235,7 @@ impl Outbox {
         };
         let was_full = state.bytes >= self.max_bytes;
         state.bytes -= item.bytes();
+        self.pending.fetch_sub(count(item.events()), Ordering::Relaxed);
         let has_room = state.bytes < self.max_bytes;
         drop(state);
         if was_full && has_room {
@@ -225,6 +243,10 @@ impl Outbox {
         }
         Poll::Ready(Next::Item(item))
     }
+}
+
+fn count(events: usize) -> i64 {
+    i64::try_from(events).unwrap_or(i64::MAX)
 }
 
 fn wake(state: &mut State) {

@@ -36,7 +36,10 @@ where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: std::fmt::Display,
 {
-    let outbox = Arc::new(Outbox::new(api.watch.settings().outbox_bytes));
+    let outbox = Arc::new(Outbox::new(
+        api.watch.settings().outbox_bytes,
+        Arc::clone(&api.watch.metrics.pending_events),
+    ));
     let number = api.watch.metrics.streams.fetch_add(1, Ordering::Relaxed);
     let stream = Stream {
         api: Arc::clone(&api),

@@ -29,6 +29,7 @@ use crate::types::{Revision, RevisionKey};
 #[derive(Debug)]
 pub struct Compactor<E: Engine> {
     shared: Arc<Shared<E>>,
+    removed: u64,
 }
 
 /// How far a compaction has come.
@@ -146,7 +147,12 @@ fn scheduled<E: Engine>(engine: &E, target: Revision) -> Result<Option<Revision>
 
 impl<E: Engine> Compactor<E> {
     pub(crate) fn new(shared: Arc<Shared<E>>) -> Self {
-        Self { shared }
+        Self { shared, removed: 0 }
+    }
+
+    /// Versions this handle has deleted so far.
+    pub fn removed(&self) -> u64 {
+        self.removed
     }
 
     /// Looks at no more than `limit` changes, and deletes at most two versions for each. Blocking,
@@ -171,7 +177,8 @@ impl<E: Engine> Compactor<E> {
             reclaim.job = Some(job);
             return Ok(CompactionProgress::Pinned);
         }
-        let finished = self.delete(&mut job, limit, &mut reclaim)?;
+        let (finished, removed) = self.delete(&mut job, limit, &mut reclaim)?;
+        self.removed += removed;
         reclaim.job = (!finished).then_some(job);
         if finished && self.next_job(&view, reclaim.finished)?.is_none() {
             return Ok(CompactionProgress::Finished(reclaim.finished));
@@ -264,13 +271,13 @@ impl<E: Engine> Compactor<E> {
         scan.map(|item| item.and_then(|(key, value)| ChangeRecord::decode(&key, &value)))
     }
 
-    /// Deletes what the next changes superseded; whether the job is done.
+    /// Deletes what the next changes superseded; whether the job is done, and how many versions went.
     fn delete(
         &self,
         job: &mut Job,
         limit: usize,
         reclaim: &mut ReclaimState,
-    ) -> Result<bool, Fatal> {
+    ) -> Result<(bool, u64), Fatal> {
         let mut garbage = Garbage::default();
         let mut seen = 0;
         for item in self.changes(job.cursor, job.target).take(limit) {
@@ -294,7 +301,7 @@ impl<E: Engine> Compactor<E> {
         self.shared.engine.apply(Batch { changes, applied: None })?;
         self.shared.set_reclaimed(reclaim.reclaimed);
         self.shared.drop_tombstones(garbage.tombstones);
-        Ok(finished)
+        Ok((finished, garbage.versions))
     }
 }
 
@@ -307,6 +314,7 @@ struct Garbage {
     changes: Vec<Change>,
     tombstones: Vec<(Bytes, RevisionKey)>,
     bytes: u64,
+    versions: u64,
 }
 
 impl Garbage {
@@ -326,6 +334,7 @@ impl Garbage {
 
     fn remove(&mut self, key: &Bytes, at: RevisionKey, value_len: u32) {
         self.bytes += super::footprint(key.len(), value_len as usize);
+        self.versions += 1;
         self.changes
             .push(Change::Delete { family: Family::Versions, key: version::engine_key(key, at) });
         self.changes

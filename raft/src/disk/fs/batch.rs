@@ -113,10 +113,11 @@ impl Writer {
         if let Some(zeros) = &open.zeros {
             zeros.claim(*offset + bytes.len() as u64);
         }
+        let start = Instant::now();
         open.file
             .write_all_at(bytes, *offset)
             .map_err(|error| self.shared.failure(Operation::Write, &file, &error))?;
-        self.shared.observer.wrote(bytes.len() as u64);
+        self.shared.observer.wrote(bytes.len() as u64, start.elapsed());
         bytes.clear();
         bytes.shrink_to(KEPT_BUFFER);
         self.dirty.insert(file);

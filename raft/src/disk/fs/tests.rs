@@ -89,7 +89,7 @@ impl DiskObserver for Counter {
     fn synced(&self, _: Duration) {
         self.synced.fetch_add(1, Ordering::Relaxed);
     }
-    fn wrote(&self, bytes: u64) {
+    fn wrote(&self, bytes: u64, _: Duration) {
         self.wrote.fetch_add(bytes, Ordering::Relaxed);
     }
     fn failed(&self, _: &DiskError) {

@@ -42,7 +42,7 @@ impl DiskObserver for Gate {
         self.synced.send(()).unwrap();
         self.passes.lock().recv().unwrap();
     }
-    fn wrote(&self, _: u64) {}
+    fn wrote(&self, _: u64, _: Duration) {}
     fn failed(&self, error: &DiskError) {
         panic!("{error}");
     }
