@@ -89,9 +89,8 @@ pub async fn run(config: Config, stopped: impl Future) -> Result<(), RunError> {
         EngineKind::Sled => {
             let options = Options { memory_budget: memory_bytes };
             let open = move |dir: &Path| SledEngine::open(dir, options);
-            let meter = Arc::new(DiskMeter::default());
-            let platform = Tokio::new("sled", open, Arc::clone(&meter) as _);
-            run_on(platform, config, meter, stopped).await
+            let platform = Tokio::new("sled", open, meter);
+            run_on(platform, config, metrics, stopped).await
         }
     }
 }
