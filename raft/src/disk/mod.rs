@@ -5,6 +5,11 @@
 //! thread, only order and completion.
 
 mod error;
+#[expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "real files take real time, and this map is never walked"
+)]
 mod fs;
 pub mod sim;
 mod zero_fill;

@@ -124,7 +124,7 @@ impl Manifest {
     pub fn decode(path: &Path, bytes: &[u8]) -> Result<Self, ManifestError> {
         let damaged =
             |reason: &str| ManifestError::Damaged { path: path.to_owned(), reason: reason.into() };
-        let line = std::str::from_utf8(bytes).map_err(|_| damaged("it is not text"))?;
+        let line = std::str::from_utf8(bytes).map_err(|error| damaged(&error.to_string()))?;
         let line = line.strip_suffix('\n').ok_or_else(|| damaged("it is cut short"))?;
         let (json, crc) = line.rsplit_once(' ').ok_or_else(|| damaged("it has no checksum"))?;
         if crc != format!("{:08x}", crc32fast::hash(json.as_bytes())) {
@@ -137,8 +137,9 @@ impl Manifest {
             return Err(ManifestError::Newer { path: path.to_owned(), found: format });
         }
         let text: Text = serde_json::from_str(json).map_err(|error| damaged(&error.to_string()))?;
-        let id =
-            |hex: &str| u64::from_str_radix(hex, 16).map_err(|_| damaged("an id is no number"));
+        let id = |hex: &str| {
+            u64::from_str_radix(hex, 16).map_err(|error| damaged(&format!("id {hex}: {error}")))
+        };
         let identity = Identity {
             cluster: ClusterId(id(&text.cluster_id)?),
             member: NodeId(id(&text.member_id)?),

@@ -1,7 +1,6 @@
 //! The simulator's: virtual time, a simulated disk, the memory engine.
 
 use std::collections::BTreeMap;
-use std::future::Future;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -125,11 +124,8 @@ impl Platform for Sim {
     }
 
     /// Runs it in place: a second thread would end at another moment in every run.
-    fn blocking<T: Send + 'static>(
-        &self,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> impl Future<Output = T> + Send {
-        async { work() }
+    async fn blocking<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> T {
+        work()
     }
 
     fn random(&self) -> u64 {

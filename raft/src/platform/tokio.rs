@@ -80,6 +80,7 @@ impl<E: Engine + fmt::Debug> Platform for Tokio<E> {
         Some(dir.to_owned())
     }
 
+    #[expect(clippy::disallowed_methods, reason = "this is where the platform's own is made")]
     fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,

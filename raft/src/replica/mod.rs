@@ -11,8 +11,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use openraft::Raft;
-use openraft_rt::{AsyncRuntime, WatchReceiver};
+use openraft::{Raft, RaftMetrics};
+use openraft_rt::{AsyncRuntime, Watch, WatchReceiver};
 use parking_lot::Mutex;
 use vetch_proto::vetchpb::Proposal;
 use vetch_proto::vetchpb::proposal::Command;
@@ -192,12 +192,18 @@ pub struct Replica<P: Platform> {
 
 pub(crate) type RaftOf<P> = Raft<TypeConfig<<P as Platform>::Runtime>, Applier<P>>;
 
+/// openraft's view of itself, as of its last turn.
+type MetricsOf<P> = <<<P as Platform>::Runtime as AsyncRuntime>::Watch as Watch>::Receiver<
+    RaftMetrics<TypeConfig<<P as Platform>::Runtime>>,
+>;
+
 /// What the handles share with the replica's tasks.
 pub(crate) struct Inner<P: Platform> {
     settings: Settings,
     platform: P,
     identity: Identity,
     raft: RaftOf<P>,
+    metrics: MetricsOf<P>,
     views: Views<P::Engine>,
     admission: Arc<admission::Admission>,
     progress: Arc<progress::Progress>,
@@ -322,8 +328,7 @@ impl<P: Platform> Inner<P> {
     }
 
     fn committed(&self) -> LogIndex {
-        let metrics = self.raft.metrics();
-        let committed = metrics.borrow_watched().local_committed;
+        let committed = self.metrics.borrow_watched().local_committed;
         committed.map_or(LogIndex(0), |id| log_id(&id).index)
     }
 

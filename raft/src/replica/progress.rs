@@ -83,7 +83,7 @@ impl Progress {
             waiters.push(waiter);
             arrives
         };
-        arrives.await.map_err(|_| Closed)
+        arrives.await.or(Err(Closed))
     }
 
     /// Nothing more will be applied: everyone who waits is told.

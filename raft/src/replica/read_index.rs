@@ -1,4 +1,4 @@
-//! ReadIndex (Raft dissertation, section 6.4): the position a linearizable read must have seen.
+//! `ReadIndex` (Raft dissertation, section 6.4): the position a linearizable read must have seen.
 
 use std::mem;
 use std::sync::Arc;

@@ -35,7 +35,7 @@ struct NoTransport {
 }
 
 impl NoWay {
-    fn refuse<R: AsyncRuntime>(&self) -> Unreachable<TypeConfig<R>> {
+    fn refuse<R: AsyncRuntime>(self) -> Unreachable<TypeConfig<R>> {
         Unreachable::new(&NoTransport { target: self.target })
     }
 }

@@ -35,13 +35,13 @@ mod tests {
 
     #[test]
     fn a_thousand_leases_are_left_alone() {
-        let together = vec![Duration::from_secs(60); 1000];
+        let together = vec![Duration::from_mins(1); 1000];
         assert_eq!(spread(together.clone()), together);
     }
 
     #[test]
     fn beyond_a_thousand_at_most_750_end_in_any_second() {
-        let together = vec![Duration::from_secs(60); 3000];
+        let together = vec![Duration::from_mins(1); 3000];
         let apart = spread(together);
         assert_eq!(most_in_a_second(&apart), 750);
         assert_eq!(apart.last(), Some(&Duration::from_secs(63)));

@@ -106,7 +106,7 @@ impl ClientRequests {
 pub struct StreamFailures {
     /// Watch.
     pub watch: Counter,
-    /// LeaseKeepAlive.
+    /// Lease.KeepAlive streams.
     pub keep_alive: Counter,
 }
 

@@ -54,10 +54,8 @@ impl ApplyMeter {
             | Response::Alarm(_) => return,
         };
         self.metrics.mvcc.count(operations);
-        let size = match command {
-            Command::Put(put) => put_size(put),
-            _txn_or_deletion => put_sizes(applied),
-        };
+        // A put's own request tells its size; of anything else the events do.
+        let size = if let Command::Put(put) = command { put_size(put) } else { put_sizes(applied) };
         self.metrics.mvcc.put_size.inc_by(i64::try_from(size).unwrap_or(i64::MAX));
     }
 }

@@ -144,20 +144,20 @@ mod tests {
         txn(&TxnRequest { compare: Vec::new(), success, failure: Vec::new() }, 128)
     }
 
-    fn is_duplicate(result: Result<(), Refusal>) -> bool {
+    fn is_duplicate(result: &Result<(), Refusal>) -> bool {
         matches!(result, Err(Refusal::DuplicateKey))
     }
 
     #[test]
     fn a_branch_writes_a_key_once() {
-        assert!(is_duplicate(check(vec![put_op("a"), put_op("a")])));
-        assert!(is_duplicate(check(vec![put_op("b"), delete_op("a", "c")])));
-        assert!(is_duplicate(check(vec![delete_op("a", ""), put_op("a")])));
-        assert!(is_duplicate(check(vec![put_op("a"), txn_op(vec![put_op("a")], vec![])])));
-        assert!(is_duplicate(check(vec![txn_op(vec![put_op("a")], vec![]), delete_op("a", "b")])));
+        assert!(is_duplicate(&check(vec![put_op("a"), put_op("a")])));
+        assert!(is_duplicate(&check(vec![put_op("b"), delete_op("a", "c")])));
+        assert!(is_duplicate(&check(vec![delete_op("a", ""), put_op("a")])));
+        assert!(is_duplicate(&check(vec![put_op("a"), txn_op(vec![put_op("a")], vec![])])));
+        assert!(is_duplicate(&check(vec![txn_op(vec![put_op("a")], vec![]), delete_op("a", "b")])));
         let nested_twice =
             vec![txn_op(vec![put_op("a")], vec![]), txn_op(vec![], vec![put_op("a")])];
-        assert!(is_duplicate(check(nested_twice)));
+        assert!(is_duplicate(&check(nested_twice)));
     }
 
     #[test]

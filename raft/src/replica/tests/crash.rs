@@ -42,7 +42,11 @@ impl Clients {
         };
         let mut answer = view.range(&all).unwrap();
         let applied = answer.count();
-        assert_eq!(view.revision().0 as u64, 1 + applied, "{context}: a put applied twice");
+        assert_eq!(
+            view.revision().0,
+            1 + i64::try_from(applied).unwrap(),
+            "{context}: a put applied twice"
+        );
         assert!(applied <= *self.begun.lock(), "{context}");
         let stored: BTreeMap<String, Revision> = answer
             .next_records(usize::MAX)

@@ -14,10 +14,10 @@ fn a_second_process_waits_for_the_directory() {
         // here is when the wait ends.
         let mut second =
             Box::pin(Replica::open(in_memory(), start(dir.path(), Settings::for_tests())));
-        let early = ::tokio::time::timeout(Duration::from_millis(300), &mut second).await;
+        let early = TokioRuntime::timeout(Duration::from_millis(300), &mut second).await;
         assert!(early.is_err(), "it must wait");
         first.shutdown().await;
-        let second = ::tokio::time::timeout(Duration::from_secs(10), second).await.unwrap();
+        let second = TokioRuntime::timeout(Duration::from_secs(10), second).await.unwrap();
         second.unwrap().shutdown().await;
     });
 }

@@ -11,11 +11,12 @@ use std::time::Duration;
 
 use openraft_rt::AsyncRuntime;
 use openraft_rt_sim::SimRuntime;
+use openraft_rt_tokio::TokioRuntime;
 use parking_lot::Mutex;
 use vetch_proto::etcdserverpb::{Member, PutRequest, RangeRequest};
 use vetch_proto::vetchpb::Proposal;
 use vetch_proto::vetchpb::proposal::Command;
-use vetch_storage::engine::fjall::FjallEngine;
+use vetch_storage::engine::fjall::{FjallEngine, Options};
 use vetch_storage::engine::mem::MemEngine;
 use vetch_storage::{Applied, ClusterId, ReadView, Revision};
 
@@ -85,7 +86,7 @@ pub(super) fn get<P: Platform>(view: &ReadView<P::Engine>, key: &str) -> Option<
 
 /// Tokio, files and fjall: what ships.
 pub(super) fn shipped() -> Tokio<FjallEngine> {
-    Tokio::new("fjall", |dir| FjallEngine::open(dir, Default::default()), Arc::new(Unobserved))
+    Tokio::new("fjall", |dir| FjallEngine::open(dir, Options::default()), Arc::new(Unobserved))
 }
 
 /// Tokio and files around an engine whose faults the test holds.
@@ -101,9 +102,9 @@ pub(super) fn on_sim<T>(seed: u64, future: impl Future<Output = T>) -> T {
     SimRuntime::with_seed(seed).block_on(future)
 }
 
-pub(super) fn on_tokio<T>(future: impl Future<Output = T>) -> T {
+pub(super) fn on_tokio<T>(future: impl Future<Output = T> + Send) -> T {
     let runtime = ::tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        ::tokio::time::timeout(Duration::from_secs(60), future).await.expect("the test hangs")
+        TokioRuntime::timeout(Duration::from_mins(1), future).await.expect("the test hangs")
     })
 }

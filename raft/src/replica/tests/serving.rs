@@ -1,8 +1,7 @@
 //! Proposals, reads, leadership and restarts when nothing goes wrong.
 
-use std::time::Instant;
-
 use futures::future::join_all;
+use openraft_rt::Instant;
 use openraft_rt_sim::SimInstant;
 
 use super::*;
@@ -212,7 +211,7 @@ fn a_restart_is_quick_on_files() {
         replica.shutdown().await;
         // The engine closes with the last handle on it.
         drop(replica);
-        let began = Instant::now();
+        let began = <TokioRuntime as AsyncRuntime>::Instant::now();
         let replica = open(&shipped(), dir.path()).await;
         println!("restart to serving: {:?}", began.elapsed());
         assert_eq!(get::<Tokio<FjallEngine>>(&replica.view(), "k").as_deref(), Some("99"));

@@ -339,7 +339,7 @@ proptest! {
                 Step::Checkpoints(limit) => {
                     for (id, remaining) in lessor.due_checkpoints(now, limit) {
                         let (ttl, deadline, doomed) = model.leases[&id.get()];
-                        let left = deadline - now;
+                        let left = deadline.saturating_sub(now);
                         prop_assert!(!doomed && remaining <= ttl);
                         prop_assert!(Duration::from_secs(remaining.unsigned_abs()) >= left);
                     }

@@ -61,8 +61,11 @@ pub(super) struct Inner {
     /// What the driver and renewals proposed.
     pub(super) proposed: Mutex<Vec<Command>>,
     /// Runs once, right after the table was read.
-    pub(super) after_reading: Mutex<Option<Box<dyn FnOnce(&Site) + Send>>>,
+    pub(super) after_reading: Mutex<Option<Interruption>>,
 }
+
+/// What happens in between.
+type Interruption = Box<dyn FnOnce(&Site) + Send>;
 
 impl std::ops::Deref for Site {
     type Target = Inner;
