@@ -15,7 +15,7 @@ use vetch_proto::vetchpb::proposal::Command;
 use vetch_raft::disk::Unobserved;
 use vetch_raft::platform::tokio::Tokio;
 use vetch_raft::{ApplyObserver, Platform, Replica, Settings, Start};
-use vetch_storage::engine::fjall::{FjallEngine, Options};
+use vetch_storage::engine::fjall::FjallEngine;
 use vetch_storage::engine::mem::MemEngine;
 use vetch_storage::{Applied, ClusterId, Engine, NodeId, ReadView};
 
@@ -89,21 +89,21 @@ async fn puts<P: Platform>(engine: &str, replica: &Replica<P>, clients: usize) {
     let until = from + MEASURED;
     let cpu_before = cpu();
     let runs = join_all((0..clients).map(|id| client(replica, id, from, until))).await;
-    let used = cpu().saturating_sub(cpu_before);
+    let used = cpu() - cpu_before;
     let mut all: Vec<Duration> = runs.into_iter().flatten().collect();
     all.sort_unstable();
-    let at = |per_mille: usize| all[(all.len() - 1) * per_mille / 1_000];
-    let puts = f64::from(u32::try_from(all.len()).unwrap_or(u32::MAX));
-    let per_second = puts / MEASURED.as_secs_f64();
-    // The warm-up's puts are in the CPU time too, so the figure per put is scaled by its share.
-    let share = MEASURED.as_secs_f64() / (WARM_UP + MEASURED).as_secs_f64();
-    let cpu_per_put = used.as_secs_f64() * 1e6 * share / puts;
+    let at = |share: f64| all[((all.len() - 1) as f64 * share) as usize];
+    let per_second = all.len() as f64 / MEASURED.as_secs_f64();
+    // The warm-up's puts are in the CPU time too, so the figure per put is scaled by their share.
+    let cpu_per_put = used.as_secs_f64() * 1e6 * MEASURED.as_secs_f64()
+        / (WARM_UP + MEASURED).as_secs_f64()
+        / all.len() as f64;
     println!(
         "{engine:6} put     {clients:4} clients  {per_second:9.0}/s  p50 {:>9.1?}  p99 {:>9.1?}  \
          max {:>9.1?}  cpu {cpu_per_put:5.1} us",
-        at(500),
-        at(990),
-        at(1_000)
+        at(0.5),
+        at(0.99),
+        at(1.0)
     );
 }
 
@@ -167,6 +167,6 @@ fn main() {
     bare_sync(dir.path());
     let mem = Tokio::new("mem", |_| Ok(MemEngine::new()), Arc::new(Unobserved));
     measure(&mem, &dir.path().join("mem"));
-    let open = |path: &Path| FjallEngine::open(path, Options::default());
+    let open = |path: &Path| FjallEngine::open(path, Default::default());
     measure(&Tokio::new("fjall", open, Arc::new(Unobserved)), &dir.path().join("fjall"));
 }
