@@ -21,6 +21,9 @@ struct Args {
     /// Longest time between "serves" and the kill.
     #[arg(long, default_value_t = 600)]
     max_uptime_ms: u64,
+    /// Grant no leases, to narrow a finding down.
+    #[arg(long)]
+    without_leases: bool,
     /// Check the evidence of an earlier run again instead of running.
     #[arg(long, value_name = "FOLDER")]
     recheck: Option<PathBuf>,
@@ -65,6 +68,7 @@ async fn run(args: Args) -> Result<bool, Box<dyn std::error::Error>> {
     println!("seed: {seed}");
     let mut plan = KillRounds::new(&binary, folder.path(), args.rounds, seed);
     plan.uptime.1 = Duration::from_millis(args.max_uptime_ms).max(plan.uptime.0);
+    plan.leases = !args.without_leases;
     plan.extra_args = args.server_arg;
     let began = Instant::now();
     let report = kill_rounds(&plan, |_, _| {}).await?;

@@ -51,7 +51,10 @@ pub enum FlipOutcome {
     Named,
     /// Everything it answered was right and complete.
     Harmless,
-    /// Stopped without naming the file: the operator is left alone. The end of its log.
+    /// Stopped, and named only the folder the file is in: nothing wrong was served, but the operator
+    /// must guess. The end of its log.
+    FolderNamed(String),
+    /// Stopped without saying where. The end of its log.
     Unnamed(String),
     /// Answered wrongly or incompletely and went on: the one thing that must never be.
     Served(String),
@@ -60,6 +63,17 @@ pub enum FlipOutcome {
 }
 
 impl FlipOutcome {
+    fn word(&self) -> &'static str {
+        match self {
+            Self::Named => "refused, file named",
+            Self::Harmless => "harmless",
+            Self::FolderNamed(_) => "REFUSED, ONLY FOLDER NAMED",
+            Self::Unnamed(_) => "REFUSED, NOTHING NAMED",
+            Self::Served(_) => "SERVED",
+            Self::Hung(_) => "HUNG",
+        }
+    }
+
     /// True if this is as it should be.
     pub fn is_acceptable(&self) -> bool {
         matches!(self, Self::Named | Self::Harmless)
@@ -82,19 +96,13 @@ impl FlipReport {
 
 impl fmt::Display for FlipReport {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut classes: BTreeMap<&str, (usize, usize, usize)> = BTreeMap::new();
+        let mut classes: BTreeMap<&str, BTreeMap<&str, usize>> = BTreeMap::new();
         for flip in &self.flips {
-            let (named, harmless, bad) = classes.entry(&flip.class).or_default();
-            match flip.outcome {
-                FlipOutcome::Named => *named += 1,
-                FlipOutcome::Harmless => *harmless += 1,
-                FlipOutcome::Unnamed(_) | FlipOutcome::Served(_) | FlipOutcome::Hung(_) => {
-                    *bad += 1;
-                }
-            }
+            let outcomes = classes.entry(&flip.class).or_default();
+            *outcomes.entry(flip.outcome.word()).or_default() += 1;
         }
-        for (class, (named, harmless, bad)) in classes {
-            writeln!(out, "{class}: {named} refused by name, {harmless} harmless, {bad} bad")?;
+        for (class, outcomes) in classes {
+            writeln!(out, "{class}: {outcomes:?}")?;
         }
         for flip in self.flips.iter().filter(|flip| !flip.outcome.is_acceptable()) {
             let (byte, bit) = flip.place;
@@ -220,7 +228,8 @@ async fn observe(
     }
     Ok(match (stopped, served) {
         (true, _) if names(&log, file) => FlipOutcome::Named,
-        (true, _) => FlipOutcome::Unnamed(tail(&log)),
+        (true, _) if names_folder(&log, file) => FlipOutcome::FolderNamed(last_line(&log)),
+        (true, _) => FlipOutcome::Unnamed(last_line(&log)),
         (false, true) => FlipOutcome::Served(complaint.to_string()),
         (false, false) => FlipOutcome::Hung(complaint.to_string()),
     })
@@ -248,9 +257,15 @@ fn names(log: &str, file: &Path) -> bool {
     }
 }
 
-fn tail(log: &str) -> String {
-    let lines: Vec<&str> = log.lines().collect();
-    lines[lines.len().saturating_sub(3)..].join("\n")
+/// Any folder above the file, below the data directory's own `member`.
+fn names_folder(log: &str, file: &Path) -> bool {
+    let is_told =
+        |folder: &Path| folder.components().count() > 1 && log.contains(&*folder.to_string_lossy());
+    file.ancestors().skip(1).any(is_told)
+}
+
+fn last_line(log: &str) -> String {
+    log.lines().next_back().unwrap_or_default().chars().take(600).collect()
 }
 
 /// Replaces `to` by a copy of `from`.
@@ -279,7 +294,7 @@ fn copy(from: &Path, to: &Path) -> Result<(), HarnessError> {
 
 #[cfg(test)]
 mod tests {
-    use super::{class, names};
+    use super::{class, names, names_folder};
     use std::path::Path;
 
     #[test]
@@ -296,5 +311,7 @@ mod tests {
         assert!(names("corrupt: wal/00000001.seg at 17", Path::new("member/wal/00000001.seg")));
         assert!(names("corrupt: /d/engine/tables/7 at 17", Path::new("engine/tables/7")));
         assert!(!names("exit code 7", Path::new("engine/tables/7")));
+        assert!(names_folder("corrupt: /d/member/engine", Path::new("member/engine/tables/7")));
+        assert!(!names_folder("corrupt: /d/member", Path::new("member/engine/tables/7")));
     }
 }

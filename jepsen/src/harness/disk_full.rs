@@ -101,11 +101,13 @@ pub async fn fill_disk(plan: &DiskFull) -> Result<DiskFullReport, HarnessError> 
     if writer.errors.is_empty() {
         findings.push(format!("no write failed in {attempts}; the disk was never full"));
     }
-    let reads_while_full = writer.read(&mut connection, "00000").await.is_ok();
-    let stopped = server.exited()?.is_some();
+    let (stopped, reads_while_full) = settled(&mut server, &mut connection, &writer).await?;
     let log = server.log_text();
     if !writer.errors.iter().chain([&log]).any(|text| speaks_of_space(text)) {
         findings.push("neither the errors nor the log speak of space".to_owned());
+    }
+    if !stopped && !reads_while_full {
+        findings.push("it neither stops nor answers reads while the disk is full".to_owned());
     }
 
     std::fs::remove_file(ballast).map_err(HarnessError::io("remove the ballast"))?;
@@ -119,6 +121,25 @@ pub async fn fill_disk(plan: &DiskFull) -> Result<DiskFullReport, HarnessError> 
         reads_while_full,
         findings,
     })
+}
+
+/// Waits until the server has stopped or answers reads: (stopped, answers).
+async fn settled(
+    server: &mut Server,
+    connection: &mut Connection,
+    writer: &Writer,
+) -> Result<(bool, bool), HarnessError> {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while tokio::time::Instant::now() < deadline {
+        if server.exited()?.is_some() {
+            return Ok((true, false));
+        }
+        if writer.read(connection, "00000").await.is_ok() {
+            return Ok((false, true));
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    Ok((false, false))
 }
 
 /// With space again: restart, disarm, read everything back, write on.
@@ -247,17 +268,21 @@ impl Disk {
 
     /// Writes a file that leaves only `room` bytes.
     fn fill_but(&self, room: u64) -> Result<PathBuf, HarnessError> {
-        let stat = rustix::fs::statvfs(&self.path)
-            .map_err(|error| HarnessError::io("ask for free space")(error.into()))?;
-        let free = stat.f_bavail * stat.f_frsize;
         let path = self.path.join("ballast");
         let failed = || HarnessError::io("write the ballast");
         let mut file = std::fs::File::create(&path).map_err(failed())?;
         let chunk = vec![0xa5; usize::try_from(MIB).expect("small")];
-        for _ in 0..free.saturating_sub(room) / MIB {
+        // Asked again each time: the server takes space meanwhile.
+        while self.free()? > room + MIB {
             file.write_all(&chunk).map_err(failed())?;
         }
         Ok(path)
+    }
+
+    fn free(&self) -> Result<u64, HarnessError> {
+        let stat = rustix::fs::statvfs(&self.path)
+            .map_err(|error| HarnessError::io("ask for free space")(error.into()))?;
+        Ok(stat.f_bavail * stat.f_frsize)
     }
 }
 

@@ -52,6 +52,8 @@ pub struct KillRounds {
     pub compact_every: u32,
     /// Longest pause of a client between two operations.
     pub pause: Duration,
+    /// Whether clients grant leases; leaving them out narrows a finding down.
+    pub leases: bool,
     /// Flags besides those every member needs.
     pub extra_args: Vec<String>,
 }
@@ -71,6 +73,7 @@ impl KillRounds {
             long_round_every: 30,
             compact_every: 10,
             pause: Duration::from_millis(16),
+            leases: true,
             extra_args: Vec::new(),
         }
     }
@@ -125,7 +128,7 @@ impl<'a> Runner<'a> {
         spec.extra_args.clone_from(&plan.extra_args);
         let (recorder, sessions, gate) = (Recorder::default(), Sessions::default(), Gate::new());
         let mut tasks = JoinSet::new();
-        let load = Load { keys: plan.keys, pause: plan.pause };
+        let load = Load { keys: plan.keys, pause: plan.pause, leases: plan.leases };
         for id in 0..plan.clients {
             let client = Client::new(id, load, plan.seed, recorder.clone());
             tasks.spawn(client.run(spec.endpoint(), gate.entrance()));

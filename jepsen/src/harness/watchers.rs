@@ -69,6 +69,8 @@ pub(super) struct Watcher {
     sessions: Sessions,
     /// First revision that has not been fully received.
     next: Option<Revision>,
+    /// History below this is known to be gone.
+    floor: Revision,
     told: watch::Sender<Revision>,
 }
 
@@ -97,6 +99,7 @@ impl Watcher {
             random: StdRng::seed_from_u64(seed ^ (u64::from(number) << 40)),
             recorder,
             sessions,
+            floor: Revision(2),
             told: watch::Sender::new(Revision(0)),
         }
     }
@@ -126,8 +129,9 @@ impl Watcher {
         if self.from_the_past
             && let Some(next) = self.next
         {
-            spec.start =
-                Some(Revision(self.random.random_range((next.0 - 100).max(2)..=next.0.max(2))));
+            let newest = next.max(self.floor).0;
+            let oldest = (newest - 100).max(self.floor.0);
+            spec.start = Some(Revision(self.random.random_range(oldest..=newest)));
         }
         let session = self.sessions.begin(spec.clone());
         let (requests, receiver) = mpsc::channel(4);
@@ -163,6 +167,7 @@ impl Watcher {
                 return false;
             }
             WatchResponse::Canceled { compact_revision, .. } => {
+                self.floor = self.floor.max(*compact_revision);
                 self.next = self.next.max(Some(*compact_revision));
                 return true;
             }

@@ -26,6 +26,8 @@ pub(super) struct Load {
     pub(super) keys: u32,
     /// Longest pause between two operations of a client.
     pub(super) pause: Duration,
+    /// Whether to grant leases and attach keys to them.
+    pub(super) leases: bool,
 }
 
 /// One client and what it has learned.
@@ -61,7 +63,7 @@ impl Client {
             while entrance.is_open(epoch) {
                 let pause = self.random.random_range(Duration::ZERO..=self.load.pause);
                 sleep(pause).await;
-                let op = if self.random.random_ratio(1, 40) {
+                let op = if self.load.leases && self.random.random_ratio(1, 40) {
                     self.new_lease(&mut connection).await;
                     Op::Put(self.leased_put())
                 } else {
