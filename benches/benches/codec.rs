@@ -12,6 +12,7 @@ use vetch_proto::vetchpb::Proposal;
 use vetch_proto::vetchpb::proposal::Command;
 use vetch_storage::engine::mem::MemEngine;
 
+#[expect(dead_code, reason = "every benchmark uses its part")]
 mod store;
 
 fn decode(c: &mut Criterion) {

@@ -15,6 +15,7 @@ use vetch_server::lease::lessor::LeaseFacts;
 use vetch_storage::engine::Engine;
 use vetch_storage::{LeaseId, StateMachine, Term};
 
+#[expect(dead_code, reason = "every benchmark uses its part")]
 mod store;
 
 const LEASES: i64 = 10_000;

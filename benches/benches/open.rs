@@ -9,6 +9,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use vetch_benches::dataset::{PREFIX, range_end};
 use vetch_proto::etcdserverpb::RangeRequest;
 
+#[expect(dead_code, reason = "every benchmark uses its part")]
 mod store;
 
 /// Fills, flushes and writes the index checkpoint.

@@ -8,6 +8,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use vetch_benches::dataset::{PREFIX, Scattered, key, range_end};
 use vetch_proto::etcdserverpb::RangeRequest;
 
+#[expect(dead_code, reason = "every benchmark uses its part")]
 mod store;
 
 fn all() -> RangeRequest {

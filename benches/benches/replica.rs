@@ -84,12 +84,18 @@ fn cpu() -> Duration {
     Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    reason = "figures for people"
+)]
 async fn puts<P: Platform>(engine: &str, replica: &Replica<P>, clients: usize) {
     let from = Instant::now() + WARM_UP;
     let until = from + MEASURED;
     let cpu_before = cpu();
     let runs = join_all((0..clients).map(|id| client(replica, id, from, until))).await;
-    let used = cpu() - cpu_before;
+    let used = cpu().saturating_sub(cpu_before);
     let mut all: Vec<Duration> = runs.into_iter().flatten().collect();
     all.sort_unstable();
     let at = |share: f64| all[((all.len() - 1) as f64 * share) as usize];
@@ -167,6 +173,6 @@ fn main() {
     bare_sync(dir.path());
     let mem = Tokio::new("mem", |_| Ok(MemEngine::new()), Arc::new(Unobserved));
     measure(&mem, &dir.path().join("mem"));
-    let open = |path: &Path| FjallEngine::open(path, Default::default());
+    let open = |path: &Path| FjallEngine::open(path, vetch_storage::engine::Options::default());
     measure(&Tokio::new("fjall", open, Arc::new(Unobserved)), &dir.path().join("fjall"));
 }

@@ -18,6 +18,7 @@ use vetch_storage::engine::mem::MemEngine;
 use vetch_storage::mvcc::key_range::KeyRange;
 use vetch_storage::{EventBatch, ReadView};
 
+#[expect(dead_code, reason = "every benchmark uses its part")]
 mod store;
 
 const WATCHERS: u64 = 1_000;
@@ -46,7 +47,7 @@ impl Fan {
                 progress_notify: false,
             }));
         }
-        let outboxes = (0..STREAMS).map(|_| Outbox::new(16 << 20)).collect();
+        let outboxes = (0..STREAMS).map(|_| Outbox::new(16 << 20, Arc::default())).collect();
         Self { interest, watchers, outboxes }
     }
 

@@ -175,9 +175,11 @@ fn several_members_and_tls_are_refused() {
 
 #[test]
 fn the_environment_is_read_after_the_flags() {
-    let config = run(&["--name=a"], &[("ETCD_SNAPSHOT_COUNT", "3"), ("ETCD_WAL_DIR", "")]).unwrap();
+    let config =
+        run(&["--name=a"], &[("ETCD_SNAPSHOT_COUNT", "3"), ("ETCD_LISTEN_METRICS_URLS", "")])
+            .unwrap();
     assert_eq!((config.name.as_str(), config.raft.snapshot_count), ("a", 3));
-    assert_eq!(config.wal_dir, None, "an empty variable is an unset one");
+    assert_eq!(config.listen.metrics_urls, [], "an empty variable is an unset one");
     let error = run(&[], &[("ETCD_ELECTION_TIMEOUT", "zz")]).unwrap_err();
     assert_eq!(error.to_string(), "invalid value \"zz\" for ETCD_ELECTION_TIMEOUT: parse error");
     assert_eq!(error.exit_code(), 1);

@@ -95,7 +95,6 @@ macro_rules! effects {
 const EFFECTS: &[Effect] = effects! {
     "name" = "a", yaml "a", beside [], |c| (&c.name, &c.data_dir) => "(\"a\", \"a.etcd\")";
     "data-dir" = "d", yaml "d", beside [], |c| c.data_dir => "\"d\"";
-    "wal-dir" = "w", yaml "w", beside [], |c| c.wal_dir => "Some(\"w\")";
     "snapshot-count" = "7", yaml "7", beside [], |c| c.raft.snapshot_count => "7";
     "snapshot-catchup-entries" = "8", yaml "8", beside [], |c| c.raft.snapshot_catchup_entries => "8";
     "heartbeat-interval" = "50", yaml "50", beside [], |c| c.raft.heartbeat_interval => "50ms";
@@ -115,11 +114,9 @@ const EFFECTS: &[Effect] = effects! {
     "max-request-bytes" = "1000", yaml "1000", beside [],
         |c| (c.limits.max_request_bytes, c.limits.grpc_receive_bytes()) => "(1000, 525288)";
     "max-concurrent-streams" = "10", yaml "10", beside [], |c| c.limits.max_concurrent_streams => "10";
-    "grpc-keepalive-min-time" = "1s", yaml "1000000000", beside [], |c| c.keepalive.min_time => "1s";
     "grpc-keepalive-interval" = "0", yaml "0", beside [], |c| c.keepalive.interval => "None";
     "grpc-keepalive-timeout" = "1m", yaml "60000000000", beside [], |c| c.keepalive.timeout => "Some(60s)";
     "socket-reuse-port" = "true", yaml "true", beside [], |c| c.listen.reuse_port => "true";
-    "socket-reuse-address" = "true", yaml "true", beside [], |c| c.listen.reuse_address => "true";
     "feature-gates" = "AllAlpha=true", yaml "AllAlpha=true", beside [],
         |c| c.feature_gates.iter().filter(|(info, on)| *on != info.default).count() => "8";
     "initial-advertise-peer-urls" = "http://a:1", yaml "http://a:1", beside [],
@@ -146,8 +143,6 @@ const EFFECTS: &[Effect] = effects! {
     "compaction-sleep-interval" = "1s", yaml "1000000000", beside [], |c| c.compaction.sleep_interval => "1s";
     "watch-progress-notify-interval" = "5s", yaml "5000000000", beside [],
         |c| c.watch_progress_notify_interval => "5s";
-    "unsafe-no-fsync" = "true", yaml "true", beside [],
-        |c| (c.storage.unsafe_no_fsync, c.notices.iter().any(|n| n.message.contains("UNSAFE"))) => "(true, true)";
     "storage-engine" = "sled", yaml "sled", beside [], |c| c.storage.engine => "Sled";
     "memory-budget" = "1000", yaml "1000", beside [], |c| c.storage.memory_budget_bytes => "1000";
 };

@@ -1,7 +1,5 @@
 //! A state machine with keys in it, below consensus and the log.
 
-#![expect(dead_code, reason = "every benchmark uses its part")]
-
 use std::path::Path;
 use std::sync::Arc;
 

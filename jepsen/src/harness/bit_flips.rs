@@ -51,8 +51,9 @@ pub enum FlipOutcome {
     Named,
     /// Everything it answered was right and complete.
     Harmless,
-    /// Stopped, and named only the folder the file is in: nothing wrong was served, but the operator
-    /// must guess. The end of its log.
+    /// Stopped, and named only the folder the file is in: nothing wrong was served. Acceptable, because
+    /// fjall does not say which of its files it found damaged, and its folder is what is replaced as a
+    /// whole; counted apart, so that it is seen. The end of the log.
     FolderNamed(String),
     /// Stopped without saying where. The end of its log.
     Unnamed(String),
@@ -67,7 +68,7 @@ impl FlipOutcome {
         match self {
             Self::Named => "refused, file named",
             Self::Harmless => "harmless",
-            Self::FolderNamed(_) => "REFUSED, ONLY FOLDER NAMED",
+            Self::FolderNamed(_) => "refused, only the folder named",
             Self::Unnamed(_) => "REFUSED, NOTHING NAMED",
             Self::Served(_) => "SERVED",
             Self::Hung(_) => "HUNG",
@@ -76,7 +77,7 @@ impl FlipOutcome {
 
     /// True if this is as it should be.
     pub fn is_acceptable(&self) -> bool {
-        matches!(self, Self::Named | Self::Harmless)
+        matches!(self, Self::Named | Self::Harmless | Self::FolderNamed(_))
     }
 }
 

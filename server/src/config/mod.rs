@@ -1,7 +1,7 @@
 //! What may be written (flags, environment, YAML) and what the program needs ([`Config`]).
 //!
 //! One table, [`flags`], names every flag with its status. [`load`] reads the command line, then
-//! either the configuration file or the environment, and [`resolve`] turns the result once into a
+//! either the configuration file or the environment, and `resolve` turns the result once into a
 //! validated [`Config`].
 //!
 //! **Invariant:** nothing the user wrote is dropped in silence: a setting is in effect, or named in

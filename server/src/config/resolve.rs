@@ -29,7 +29,6 @@ pub(super) fn resolve(settings: &Settings, notices: Vec<Notice>) -> Result<Confi
     let bootstrap = bootstrap::resolve(settings, &name)?;
     let config = Config {
         data_dir: data_dir(settings, &name),
-        wal_dir: non_empty(settings.text("wal-dir")).map(PathBuf::from),
         raft,
         listen,
         bootstrap,
@@ -162,7 +161,6 @@ fn listen(settings: &Settings) -> Result<Listen, ConfigError> {
         client_http_urls: urls("listen-client-http-urls")?,
         metrics_urls: urls("listen-metrics-urls")?,
         reuse_port: settings.bool("socket-reuse-port"),
-        reuse_address: settings.bool("socket-reuse-address"),
     };
     if listen.client_urls.is_empty() {
         return invalid("--listen-client-urls must not be empty".to_owned());
@@ -179,12 +177,7 @@ fn storage(settings: &Settings) -> Storage {
         "sled" => EngineKind::Sled,
         _fjall => EngineKind::Fjall,
     };
-    Storage {
-        engine,
-        memory_budget_bytes: settings.uint("memory-budget"),
-        quota,
-        unsafe_no_fsync: settings.bool("unsafe-no-fsync"),
-    }
+    Storage { engine, memory_budget_bytes: settings.uint("memory-budget"), quota }
 }
 
 fn limits(settings: &Settings) -> Result<Limits, ConfigError> {
@@ -203,7 +196,6 @@ fn limits(settings: &Settings) -> Result<Limits, ConfigError> {
 fn keepalive(settings: &Settings) -> Result<Keepalive, ConfigError> {
     let optional = |flag| duration(settings, flag).map(|d| Some(d).filter(|d| !d.is_zero()));
     Ok(Keepalive {
-        min_time: duration(settings, "grpc-keepalive-min-time")?,
         interval: optional("grpc-keepalive-interval")?,
         timeout: optional("grpc-keepalive-timeout")?,
     })
@@ -312,13 +304,8 @@ fn advise(settings: &Settings, config: &Config, notices: &mut Vec<Notice>) {
     if !settings.is_given("data-dir") {
         warn("'data-dir' was empty; using default", &config.data_dir.display().to_string());
     }
-    if config.storage.unsafe_no_fsync {
-        warn(
-            "UNSAFE: writes are acknowledged before they are on disk; a power failure or a crash \
-             of the system loses acknowledged writes and may end a cluster's agreement. Never use \
-             this for data that matters",
-            "--unsafe-no-fsync",
-        );
+    if settings.is_given("listen-peer-urls") {
+        warn("one member has no peers: nothing listens at these URLs", "--listen-peer-urls");
     }
     if matches!(config.storage.quota, Quota::Bytes(bytes) if bytes > Quota::ADVISED_BYTES) {
         warn("quota exceeds the maximum value that is advised, 8 GiB", "--quota-backend-bytes");

@@ -13,8 +13,6 @@ pub struct Config {
     pub name: String,
     /// `--data-dir`, or `<name>.etcd`.
     pub data_dir: PathBuf,
-    /// `--wal-dir`: the log's own directory, if it is not inside [`Config::data_dir`].
-    pub wal_dir: Option<PathBuf>,
     /// Heartbeats, elections, checkpoints.
     pub raft: Raft,
     /// Where to listen.
@@ -84,8 +82,6 @@ pub struct Listen {
     pub metrics_urls: Vec<Url>,
     /// `--socket-reuse-port`.
     pub reuse_port: bool,
-    /// `--socket-reuse-address`.
-    pub reuse_address: bool,
 }
 
 /// Whether this member begins a cluster or joins one.
@@ -144,8 +140,6 @@ pub struct Storage {
     pub memory_budget_bytes: u64,
     /// `--quota-backend-bytes`.
     pub quota: Quota,
-    /// `--unsafe-no-fsync`: acknowledged writes may be lost.
-    pub unsafe_no_fsync: bool,
 }
 
 /// What one request or connection may ask for.
@@ -170,8 +164,6 @@ impl Limits {
 /// Pings of client connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Keepalive {
-    /// `--grpc-keepalive-min-time`: clients that ping more often are sent away.
-    pub min_time: Duration,
     /// `--grpc-keepalive-interval`: pings of ours, if any.
     pub interval: Option<Duration>,
     /// `--grpc-keepalive-timeout`: how long to wait for an answer, if not for ever.

@@ -1,11 +1,11 @@
 //! One member: builds everything, owns it, starts it and stops it. No logic of its own.
 //!
-//! - [`start`]: from the configuration to a node that serves.
-//! - [`listen`]: the sockets.
-//! - [`observer`]: what was applied, handed to leases and watchers.
+//! - `start`: from the configuration to a node that serves.
+//! - `listen`: the sockets.
+//! - `observer`: what was applied, handed to leases and watchers.
 //! - `disk_meter`, `apply_meter`, `gauges`: where the metrics come from.
-//! - [`http`]: what the HTTP handlers ask of a node.
-//! - [`stop`]: in what order things end.
+//! - `http`: what the HTTP handlers ask of a node.
+//! - `stop`: in what order things end.
 //!
 //! Nothing is global: many nodes run in one process.
 

@@ -4,8 +4,8 @@
 //! - [`buckets`]: what is in which bucket, in the order the file needs.
 //! - [`page`]: the pages of a bbolt file.
 //! - [`bbolt`]: writes such a file in one pass over sorted keys.
-//! - [`export`]: the whole file, spooled, ready to be sent.
-//! - [`hash`]: etcd's Hash, over the same buckets.
+//! - [`mod@export`]: the whole file, spooled, ready to be sent.
+//! - [`mod@hash`]: etcd's Hash, over the same buckets.
 
 pub mod bbolt;
 pub mod buckets;

@@ -76,7 +76,8 @@ pub(super) const UNSAFE: &[Flag] = &[
         Bool,
         "false",
         "Never wait for the disk: a power failure loses acknowledged writes.",
-    ),
+    )
+    .rejected("every write is synced; for data to throw away, use a data directory in memory"),
 ];
 
 const fn forgotten(name: &'static str) -> Flag {

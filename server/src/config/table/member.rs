@@ -9,7 +9,9 @@ const SEGMENTS: &str = "snapshot and log files are removed as soon as the log is
 pub(super) const FLAGS: &[Flag] = &[
     Flag::new("name", Text, "default", "Human-readable name of this member."),
     Flag::new("data-dir", Text, "${name}.etcd", "Directory of this member's data."),
-    Flag::new("wal-dir", Text, "", "Separate directory for the log."),
+    Flag::new("wal-dir", Text, "", "Separate directory for the log.").rejected(
+        "the log lies in the data directory; mount its own disk at <data-dir>/member/wal instead",
+    ),
     Flag::new(
         "snapshot-count",
         Uint,
@@ -91,7 +93,8 @@ pub(super) const FLAGS: &[Flag] = &[
         Duration,
         "5s",
         "Clients that ping more often than this are sent away.",
-    ),
+    )
+    .ignored("clients that ping too often are not sent away yet"),
     Flag::new(
         "grpc-keepalive-interval",
         Duration,
@@ -107,7 +110,8 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag::new("socket-reuse-port", Bool, "false", "Set SO_REUSEPORT on listeners.")
         .yaml("socket-options.reuse-port"),
     Flag::new("socket-reuse-address", Bool, "false", "Set SO_REUSEADDR on listeners.")
-        .yaml("socket-options.reuse-address"),
+        .yaml("socket-options.reuse-address")
+        .ignored("it is always set, so that a restart need not wait for old connections to expire"),
     Flag::new("enable-grpc-gateway", Bool, "true", "Serve JSON over HTTP under /v3/.")
         .ignored("the JSON gateway is not built yet: requests to /v3/ are answered with 501"),
     Flag::new("raft-read-timeout", Duration, "5s", "Read timeout of peer connections.")

@@ -3,6 +3,8 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use super::Store;
 use crate::engine::Options;
@@ -10,6 +12,7 @@ use crate::engine::fjall::FjallEngine;
 use crate::engine::mem::MemEngine;
 #[cfg(feature = "sled")]
 use crate::engine::sled::SledEngine;
+use crate::error::Fatal;
 
 /// The images of a [`MemEngine`].
 #[derive(Debug, Default)]
@@ -76,6 +79,22 @@ pub(super) fn copy_dir(from: &Path, to: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Opens an engine. sled gives up its file lock on a thread of its own, a moment after the last
+/// handle on it is dropped, so a lock that is held is waited for.
+fn open_when_released<E>(open: impl Fn() -> Result<E, Fatal>) -> E {
+    const TRIES: u32 = 1_000;
+    const PAUSE: Duration = Duration::from_millis(5);
+    for _ in 0..TRIES {
+        match open() {
+            Err(Fatal::Io { message, .. }) if message.contains("could not acquire lock") => {
+                thread::sleep(PAUSE);
+            }
+            opened => return opened.expect("the engine opens"),
+        }
+    }
+    panic!("the directory is still locked after {:?}", PAUSE * TRIES);
+}
+
 macro_rules! disk_store {
     ($(#[$doc:meta])* $store:ident, $engine:ident) => {
         $(#[$doc])*
@@ -98,7 +117,7 @@ macro_rules! disk_store {
             type Engine = $engine;
 
             fn open(&mut self) -> $engine {
-                $engine::open(&self.path(), Options::default()).expect("the engine opens")
+                open_when_released(|| $engine::open(&self.path(), Options::default()))
             }
 
             fn reopen(&mut self, engine: $engine) -> $engine {
