@@ -1,8 +1,8 @@
 //! The Raft log on disk: what was acknowledged is here, or this member does not start.
 //!
-//! A directory of segments `<epoch>.log`, each a [header](segment) and [records](record). One queue orders
+//! A directory of segments `<epoch>.log`, each a header and records. One queue orders
 //! everything: entries, votes, truncations and purges are records of the same stream, so recovery is
-//! a replay, and a later record's presence says that earlier ones were written. [`recovery`] knows which damage a
+//! a replay, and a later record's presence says that earlier ones were written. `recovery` knows which damage a
 //! crash can cause and refuses any other.
 
 mod codec;

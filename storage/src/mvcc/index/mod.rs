@@ -7,13 +7,13 @@
 //! are not tombstones; `max_modified` of a subtree is the largest `modified.main` in it, and never
 //! too small.
 //!
-//! - [`leaf`]: some 64 keys packed into one immutable run of bytes.
-//! - [`draft`]: a leaf under construction.
-//! - [`node`]: inner nodes, their separators and the summaries of subtrees.
-//! - [`edit`]: insertion and removal along one path.
-//! - [`cursor`]: reading in key order.
-//! - [`rank`]: counting without reading.
-//! - [`build`]: a tree from entries that are already sorted.
+//! - `leaf`: some 64 keys packed into one immutable run of bytes.
+//! - `draft`: a leaf under construction.
+//! - `node`: inner nodes, their separators and the summaries of subtrees.
+//! - `edit`: insertion and removal along one path.
+//! - `cursor`: reading in key order.
+//! - `rank`: counting without reading.
+//! - `build`: a tree from entries that are already sorted.
 //! - [`checkpoint`]: the entries in a file.
 
 use bytes::Bytes;
