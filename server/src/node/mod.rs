@@ -2,6 +2,7 @@
 //!
 //! - `start`: from the configuration to a node that serves.
 //! - `listen`: the sockets.
+//! - `maintain`: the engine's upkeep while nobody asks for it.
 //! - `observer`: what was applied, handed to leases and watchers.
 //! - `disk_meter`, `apply_meter`, `gauges`: where the metrics come from.
 //! - `http`: what the HTTP handlers ask of a node.
@@ -14,6 +15,7 @@ mod disk_meter;
 mod gauges;
 mod http;
 mod listen;
+mod maintain;
 mod observer;
 mod start;
 mod stop;

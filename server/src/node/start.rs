@@ -17,7 +17,7 @@ use vetch_raft::{OpenError, Platform, Replica, Settings};
 
 use super::apply_meter::ApplyMeter;
 use super::observer::Observer;
-use super::{Node, gauges, http, listen};
+use super::{Node, gauges, http, listen, maintain};
 use crate::auto_compaction;
 use crate::compactor::{CompactionState, Pace};
 use crate::config::{Config, Url};
@@ -123,6 +123,13 @@ impl<P: Platform> Node<P> {
         ));
         gauges::mirror(&api);
         let mut background = Vec::new();
+        background.push(tokio::spawn({
+            let (platform, replica) = (platform.clone(), replica.clone());
+            let fatal = fatal_sender.clone();
+            async move {
+                drop(fatal.send(maintain::run(platform, replica).await));
+            }
+        }));
         background.push(tokio::spawn({
             let (compactor, pace) = (replica.compactor(), pace(&config));
             let (platform, fatal) = (platform.clone(), fatal_sender);

@@ -227,9 +227,9 @@ fn open_database(path: &Path, options: Options) -> Result<(Database, Keyspaces),
     let fatal = |error| to_fatal(path, "opening the engine", error);
     let db = Database::builder(path)
         .cache_size(cache_bytes(options))
-        // Two would let the first spin while the second compacts; one bounds the tables' size
-        // instead, so that no compaction keeps a flush waiting for long.
-        .worker_threads(1)
+        // One would leave a full write buffer open while it compacts, and the buffer grows without
+        // bound meanwhile.
+        .worker_threads(2)
         .max_journaling_size(192 << 20)
         .open()
         .map_err(fatal)?;
