@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -148,7 +149,8 @@ func TestHTTPMetrics(t *testing.T) {
 	want(t, "version", value(`etcd_server_version{server_version="3.7.1"}`), "1")
 	want(t, "puts", value("etcd_mvcc_put_total"), "1")
 	want(t, "handled", value(`grpc_server_handled_total{grpc_code="OK",grpc_method="Put",grpc_service="etcdserverpb.KV",grpc_type="unary"}`), "1")
-	want(t, "quota", value("etcd_server_quota_backend_bytes"), "2.147483648e+09")
+	quota, err := strconv.ParseFloat(value("etcd_server_quota_backend_bytes"), 64)
+	want(t, "quota", must(t, quota, err), 2147483648)
 	for _, histogram := range []string{"etcd_disk_wal_fsync_duration_seconds", "etcd_disk_backend_commit_duration_seconds"} {
 		want(t, histogram+" is a histogram", value(histogram+"_count") != "absent" && strings.Contains(a.body, histogram+`_bucket{le="0.001"}`), true)
 	}
