@@ -149,7 +149,7 @@ fn listen(settings: &Settings) -> Result<Listen, ConfigError> {
                 return Err(ConfigError::NotBuilt {
                     flag: flag.to_owned(),
                     value: url.to_string(),
-                    reason: "TLS is not built yet; use http:// or unix://".to_owned(),
+                    reason: "TLS is not built yet; use http://".to_owned(),
                 });
             }
         }

@@ -20,7 +20,7 @@ use super::observer::Observer;
 use super::{Node, gauges, http, listen, maintain};
 use crate::auto_compaction;
 use crate::compactor::{CompactionState, Pace};
-use crate::config::{Config, Url};
+use crate::config::{ClusterState, Config, Url};
 use crate::edge::connection::{self, Transport};
 use crate::edge::listener::{Dealer, Listener, MAX_CONNECTIONS};
 use crate::edge::service::{EdgeService, Offer};
@@ -84,6 +84,7 @@ impl<P: Platform> Node<P> {
     ) -> Result<Self, StartError> {
         let stop = CancellationToken::new();
         let (fatal_sender, fatal) = mpsc::unbounded_channel();
+        refuse_joining(&config)?;
         let sockets = Sockets::bind(&config)?;
         let leases = Arc::new(Leases::new(lease_settings(&config), platform.random()));
         let watch =
@@ -147,6 +148,19 @@ impl<P: Platform> Node<P> {
         let connections = TaskTracker::new();
         let client_addrs = sockets.serve(&api, &config, &stop, &connections)?;
         Ok(Self { replica, api, client_addrs, fatal, stop, connections, background })
+    }
+}
+
+/// A member that is to join must not begin a cluster of its own instead. With data, the flag has no
+/// effect, as in etcd.
+fn refuse_joining(config: &Config) -> Result<(), StartError> {
+    let is_fresh = !config.data_dir.join("MANIFEST").exists();
+    match config.bootstrap.state {
+        ClusterState::Existing if is_fresh => Err(StartError::NotBuilt {
+            what: "joining a cluster (--initial-cluster-state=existing)".to_owned(),
+            instead: "this version runs one member only; start it with --initial-cluster-state=new",
+        }),
+        ClusterState::Existing | ClusterState::New => Ok(()),
     }
 }
 
