@@ -56,8 +56,8 @@ pub enum Fatal {
     },
     /// Stored bytes are not what was written.
     #[error(
-        "corrupt data in {location}: expected {expected}, found {found}; restore this member from a \
-         snapshot or from its peers"
+        "corrupt data in {location}: expected {expected}, found {found}; nothing was removed: restore \
+         this member from a snapshot or from its peers"
     )]
     Corrupt {
         /// File, family and key or offset.

@@ -18,6 +18,8 @@ mod stores;
 
 #[cfg(feature = "sled")]
 pub use stores::SledStore;
+#[cfg(test)]
+pub(super) use stores::copy_dir;
 pub use stores::{FjallStore, MemStore};
 
 /// Where an engine's state lives on when the engine stops.

@@ -13,8 +13,17 @@ use crate::types::LogIndex;
 
 const FILE: &str = "durable";
 /// Magic and format version.
-const MAGIC: &[u8; 8] = b"VTDURA\0\x01";
-const LEN: usize = 8 + 8 + 4;
+const MAGIC: &[u8; 8] = b"VTDURA\0\x02";
+const LEN: usize = 8 + 3 * 8 + 4;
+
+/// A place in an engine's journals.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct JournalEnd {
+    /// The journal's number; lower ones are older.
+    pub(super) number: u64,
+    /// Bytes from its start.
+    pub(super) offset: u64,
+}
 
 /// The note and where it is kept.
 ///
@@ -23,22 +32,30 @@ const LEN: usize = 8 + 8 + 4;
 pub(super) struct DurableMark {
     directory: PathBuf,
     position: LogIndex,
+    journal: JournalEnd,
 }
 
 impl DurableMark {
     /// Reads the note of a directory; none is position 0.
     pub(super) fn open(directory: &Path) -> Result<Self, Fatal> {
         let file = directory.join(FILE);
-        let position = match fs::read(&file) {
+        let (position, journal) = match fs::read(&file) {
             Ok(bytes) => decode(&bytes).ok_or_else(|| Fatal::Corrupt {
                 location: format!("{} at offset 0", file.display()),
                 expected: format!("a durable position of {LEN} bytes with its checksum"),
                 found: format!("{} other bytes", bytes.len()),
             })?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => LogIndex(0),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                (LogIndex(0), JournalEnd::default())
+            }
             Err(error) => return Err(Fatal::io(&file, "reading the durable position", &error)),
         };
-        Ok(Self { directory: directory.to_owned(), position })
+        Ok(Self { directory: directory.to_owned(), position, journal })
+    }
+
+    /// Up to where the journals are known to be durable; 0 in an engine without journals.
+    pub(super) fn journal(&self) -> JournalEnd {
+        self.journal
     }
 
     /// Refuses a state that is behind what was durable.
@@ -47,39 +64,43 @@ impl DurableMark {
             return Ok(());
         }
         Err(Fatal::Corrupt {
-            location: format!("the journal in {}", self.directory.display()),
+            location: format!("the files in {}", self.directory.display()),
             expected: format!("the state up to log index {}", self.position),
             found: format!("readable records up to log index {applied} only"),
         })
     }
 
-    /// Notes that everything up to `position` is durable; call it after the sync.
-    pub(super) fn advance(&mut self, position: LogIndex) -> Result<(), Fatal> {
+    /// Notes that everything up to `position`, and the journals up to `journal`, is durable; call it
+    /// after the sync.
+    pub(super) fn advance(&mut self, position: LogIndex, journal: JournalEnd) -> Result<(), Fatal> {
         if position <= self.position {
             return Ok(());
         }
         let path = self.directory.join(FILE);
         AtomicFile::create(&path)
             .and_then(|mut file| {
-                file.write_all(&encode(position))?;
+                file.write_all(&encode(position, journal))?;
                 file.commit()
             })
             .map_err(|error| Fatal::io(&path, "writing the durable position", &error))?;
-        self.position = position;
+        (self.position, self.journal) = (position, journal);
         Ok(())
     }
 }
 
-fn encode(position: LogIndex) -> [u8; LEN] {
-    let mut bytes = [0; LEN];
-    bytes[..8].copy_from_slice(MAGIC);
-    bytes[8..16].copy_from_slice(&position.get().to_be_bytes());
-    let crc = crc32fast::hash(&bytes[..16]);
-    bytes[16..].copy_from_slice(&crc.to_be_bytes());
-    bytes
+fn encode(position: LogIndex, journal: JournalEnd) -> [u8; LEN] {
+    let mut bytes = Vec::with_capacity(LEN);
+    bytes.extend_from_slice(MAGIC);
+    for number in [position.get(), journal.number, journal.offset] {
+        bytes.extend_from_slice(&number.to_be_bytes());
+    }
+    bytes.extend_from_slice(&crc32fast::hash(&bytes).to_be_bytes());
+    bytes.try_into().expect("all fields together")
 }
 
-fn decode(bytes: &[u8]) -> Option<LogIndex> {
-    let position = LogIndex(u64::from_be_bytes(bytes.get(8..16)?.try_into().ok()?));
-    (bytes == encode(position)).then_some(position)
+fn decode(bytes: &[u8]) -> Option<(LogIndex, JournalEnd)> {
+    let number = |at: usize| Some(u64::from_be_bytes(bytes.get(at..at + 8)?.try_into().ok()?));
+    let position = LogIndex(number(8)?);
+    let journal = JournalEnd { number: number(16)?, offset: number(24)? };
+    (bytes == encode(position, journal)).then_some((position, journal))
 }

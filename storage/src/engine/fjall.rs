@@ -5,8 +5,10 @@
 //! applied position travels in the same batch under a reserved key. `persist` also notes the durable
 //! position in a file of its own, because fjall cuts a journal at the first batch it cannot read: with
 //! the note, a flipped byte there is a refusal to start and not a quiet step back in time.
+//!
+//! fjall says of damage only that there is some. Its files are checked by their format before it may
+//! touch them, and searched when it fails: [`journal`], [`damage`].
 
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -25,11 +27,15 @@ use super::{Batch, Bounds, Budget, Change, Engine, Family, Order, Scan, Sizes, c
 use crate::error::Fatal;
 use crate::types::LogIndex;
 
+mod applied;
+mod archive;
+mod damage;
+mod journal;
 mod layout;
+mod manifest;
 mod sizes;
 
-/// Where in [`Family::State`] the applied position is kept. Scans leave it out.
-const APPLIED_KEY: &[u8] = b"\0engine/applied";
+use applied::{APPLIED_KEY, Applied};
 
 fn cache_bytes(options: Options) -> u64 {
     (options.memory_budget / 3).max(4 << 20)
@@ -54,10 +60,18 @@ pub struct FjallEngine {
     /// Bytes ever given to `apply` by this process: tells when cached sizes are stale.
     written: AtomicU64,
     sizes: Mutex<sizes::Cached>,
-    durable: Mutex<DurableMark>,
+    durable: Mutex<Durable>,
     poison: Poison,
     // Last, so that it outlives the keyspaces: its drop joins the worker threads.
     db: Database,
+}
+
+/// What is known to be on disk.
+#[derive(Debug)]
+struct Durable {
+    mark: DurableMark,
+    /// How far the journals were read.
+    reached: journal::Reached,
 }
 
 impl std::fmt::Debug for FjallEngine {
@@ -77,19 +91,23 @@ impl FjallEngine {
     pub fn open(path: &Path, options: Options) -> Result<Self, Fatal> {
         layout::create_once(path, |staging| open_database(staging, options).map(drop))?;
         layout::check(path)?;
-        let durable = DurableMark::open(path)?;
+        let flushed = damage::check_directories(path)?;
+        let mark = DurableMark::open(path)?;
+        let unused = layout::lock(path)?;
+        let reached = journal::prepare(path, mark.journal(), flushed)?;
+        drop(unused);
         let fatal = |error| to_fatal(path, "opening the engine", error);
         let (db, keyspaces) = open_database(path, options)?;
         let stored = keyspaces[Family::State.slot()].get(APPLIED_KEY).map_err(fatal)?;
-        let applied = super::decode_applied(path, stored.as_deref())?;
-        durable.check(applied)?;
+        let applied = applied::position(path, stored.as_deref())?;
+        mark.check(applied)?;
         Ok(Self {
             path: path.to_owned(),
             keyspaces,
             applied: AtomicU64::new(applied.get()),
             written: AtomicU64::new(0),
             sizes: Mutex::default(),
-            durable: Mutex::new(durable),
+            durable: Mutex::new(Durable { mark, reached }),
             poison: Poison::default(),
             db,
         })
@@ -106,17 +124,19 @@ impl FjallEngine {
 
     /// Moves what the kernel still holds of the journal to the disk without fjall's journal lock,
     /// so that the sync under the lock, which stops `apply`, finds next to nothing to do.
-    fn sync_journal_ahead(&self) -> io::Result<()> {
-        match layout::newest_journal(&self.path)? {
-            Some(journal) => std::fs::File::open(journal)?.sync_data(),
-            None => Ok(()),
-        }
+    fn sync_journal_ahead(&self, reached: journal::Reached) -> Result<(), Fatal> {
+        let journal = self.path.join(format!("{}.jnl", reached.end.number));
+        let synced = std::fs::File::open(&journal).and_then(|file| file.sync_data());
+        synced.map_err(|error| self.poison.set(Fatal::io(&journal, "syncing the journal", &error)))
     }
 }
 
 impl Engine for FjallEngine {
     fn apply(&self, batch: Batch) -> Result<(), Fatal> {
         self.poison.check()?;
+        if batch.changes.is_empty() && batch.applied.is_none() {
+            return Ok(());
+        }
         let mut fjall_batch = self.db.batch();
         let mut bytes = 0;
         for change in batch.changes {
@@ -131,15 +151,12 @@ impl Engine for FjallEngine {
                 }
             }
         }
-        if let Some(applied) = batch.applied {
-            assert!(applied >= self.applied(), "the applied position never goes back");
-            let value = applied.get().to_be_bytes();
-            fjall_batch.insert(self.keyspace(Family::State), APPLIED_KEY, value);
-        }
+        let position = batch.applied.unwrap_or(self.applied());
+        assert!(position >= self.applied(), "the applied position never goes back");
+        let record = Applied { position, floor: self.db.seqno() };
+        fjall_batch.insert(self.keyspace(Family::State), APPLIED_KEY, record.encode());
         fjall_batch.commit().map_err(|error| self.stop("writing a batch", error))?;
-        if let Some(applied) = batch.applied {
-            self.applied.store(applied.get(), Ordering::Release);
-        }
+        self.applied.store(position.get(), Ordering::Release);
         self.written.fetch_add(bytes as u64, Ordering::Relaxed);
         Ok(())
     }
@@ -183,12 +200,17 @@ impl Engine for FjallEngine {
         let mut durable = self.durable.lock();
         self.poison.check()?;
         let applied = self.applied();
-        self.sync_journal_ahead()
-            .map_err(|error| self.stop("syncing the journal", Error::Io(error)))?;
+        // What is applied is written, so this is at or after its end; the sync covers it, as does
+        // the one of a journal that is full meanwhile.
+        let reached =
+            journal::follow(&self.path, durable.reached).map_err(|fatal| self.poison.set(fatal))?;
+        self.sync_journal_ahead(reached)?;
         self.db
             .persist(PersistMode::SyncAll)
             .map_err(|error| self.stop("syncing the journal", error))?;
-        durable.advance(applied).map_err(|fatal| self.poison.set(fatal))?;
+        let noted = durable.mark.advance(applied, reached.end);
+        noted.map_err(|fatal| self.poison.set(fatal))?;
+        durable.reached = reached;
         Ok(applied)
     }
 
@@ -265,14 +287,32 @@ fn keyspace_options(options: Options, family: Family) -> KeyspaceCreateOptions {
         ))
 }
 
-#[expect(clippy::wildcard_enum_match_arm, reason = "fjall's enums are open")]
+/// Why the engine failed, as precisely as its files tell.
 fn to_fatal(path: &Path, doing: &str, error: Error) -> Fatal {
+    let is_locked = matches!(error, Error::Locked);
+    let fatal = as_told(path, doing, error);
+    if is_locked || matches!(&fatal, Fatal::Io { no_space: true, .. }) {
+        return fatal;
+    }
+    match damage::find(path) {
+        Err(found) => found,
+        Ok(()) => fatal,
+    }
+}
+
+/// Why the engine failed, as fjall says it.
+#[expect(clippy::wildcard_enum_match_arm, reason = "fjall's enums are open")]
+fn as_told(path: &Path, doing: &str, error: Error) -> Fatal {
     let corrupt = |expected: String, found: String| Fatal::Corrupt {
         location: format!("{} ({doing})", path.display()),
         expected,
         found,
     };
-    let readable = || "a readable database".to_owned();
+    let io = |message: &str| Fatal::Io {
+        path: path.to_owned(),
+        message: format!("{doing}: {message}"),
+        no_space: layout::disk_is_full(path),
+    };
     match error {
         Error::Io(error) | Error::Storage(LsmError::Io(error)) => Fatal::io(path, doing, &error),
         Error::Storage(LsmError::ChecksumMismatch { got, expected }) => {
@@ -280,16 +320,11 @@ fn to_fatal(path: &Path, doing: &str, error: Error) -> Fatal {
         }
         // fjall's background writer tells the reason to its log alone; a full disk is the one a
         // person can mend, so look.
-        Error::Poisoned => Fatal::Io {
-            path: path.to_owned(),
-            message: format!("{doing}: an earlier write or flush of the engine failed"),
-            no_space: layout::disk_is_full(path),
-        },
-        Error::Locked => Fatal::Io {
-            path: path.to_owned(),
-            message: format!("{doing}: another process holds the lock"),
-            no_space: false,
-        },
-        other => corrupt(readable(), other.to_string()),
+        Error::Poisoned => io("an earlier write or flush of the engine failed"),
+        Error::Locked => layout::locked(path),
+        other => corrupt("a readable database".to_owned(), other.to_string()),
     }
 }
+
+#[cfg(test)]
+mod tests;

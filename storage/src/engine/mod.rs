@@ -5,7 +5,6 @@
 //! - `sled`: the second, chosen with `--storage-engine=sled`.
 
 use std::ops::Bound;
-use std::path::Path;
 
 use bytes::Bytes;
 
@@ -158,17 +157,4 @@ pub trait Engine: Send + Sync + 'static {
     fn sizes(&self) -> Sizes;
     /// Does a bounded piece of background work (reclaiming space); `true` while more is left.
     fn maintain(&self, budget: Budget) -> Result<bool, Fatal>;
-}
-
-/// The applied position as the disk engines keep it.
-fn decode_applied(path: &Path, stored: Option<&[u8]>) -> Result<LogIndex, Fatal> {
-    let Some(bytes) = stored else { return Ok(LogIndex(0)) };
-    match <[u8; 8]>::try_from(bytes) {
-        Ok(bytes) => Ok(LogIndex(u64::from_be_bytes(bytes))),
-        Err(_) => Err(Fatal::Corrupt {
-            location: format!("{}, applied position", path.display()),
-            expected: "8 bytes".to_owned(),
-            found: format!("{} bytes", bytes.len()),
-        }),
-    }
 }

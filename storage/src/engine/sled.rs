@@ -16,7 +16,7 @@ use ::sled::{Db, Error, Tree};
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use super::durable_mark::DurableMark;
+use super::durable_mark::{DurableMark, JournalEnd};
 use super::poison::Poison;
 use super::{
     Batch, Bounds, Budget, Change, Engine, Family, Options, Order, Scan, Sizes, covers_nothing,
@@ -69,7 +69,7 @@ impl SledEngine {
             .map_err(fatal)?;
         let tree = db.open_tree("state").map_err(fatal)?;
         let stored = tree.get(APPLIED_KEY).map_err(fatal)?;
-        let applied = super::decode_applied(path, stored.as_deref())?;
+        let applied = decode_applied(path, stored.as_deref())?;
         durable.mark.check(applied)?;
         Ok(Self {
             path: path.to_owned(),
@@ -184,7 +184,8 @@ impl Engine for SledEngine {
         self.db.flush().map_err(|error| self.stop("flushing", error))?;
         self.sync_files(&mut durable.blobs)
             .map_err(|error| self.stop("syncing the files", Error::Io(error)))?;
-        durable.mark.advance(applied).map_err(|fatal| self.poison.set(fatal))?;
+        let no_journal = JournalEnd::default();
+        durable.mark.advance(applied, no_journal).map_err(|fatal| self.poison.set(fatal))?;
         Ok(applied)
     }
 
@@ -210,6 +211,19 @@ impl Engine for SledEngine {
     /// sled reclaims space while it writes; there is nothing to ask of it.
     fn maintain(&self, _budget: Budget) -> Result<bool, Fatal> {
         self.poison.check().map(|()| false)
+    }
+}
+
+/// The applied position of a stored record; a new database has none.
+fn decode_applied(path: &Path, stored: Option<&[u8]>) -> Result<LogIndex, Fatal> {
+    let Some(bytes) = stored else { return Ok(LogIndex(0)) };
+    match <[u8; 8]>::try_from(bytes) {
+        Ok(bytes) => Ok(LogIndex(u64::from_be_bytes(bytes))),
+        Err(_) => Err(Fatal::Corrupt {
+            location: format!("{}, applied position", path.display()),
+            expected: "8 bytes".to_owned(),
+            found: format!("{} bytes", bytes.len()),
+        }),
     }
 }
 

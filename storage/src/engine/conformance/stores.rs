@@ -56,7 +56,7 @@ impl Directory {
 }
 
 /// Copies files as they are, holes at their ends included.
-pub(super) fn copy_dir(from: &Path, to: &Path) -> io::Result<()> {
+pub(in crate::engine) fn copy_dir(from: &Path, to: &Path) -> io::Result<()> {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from)? {
         let entry = entry?;

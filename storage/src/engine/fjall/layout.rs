@@ -6,10 +6,13 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
+use super::archive::damaged;
 use crate::engine::Family;
 use crate::error::{Fatal, is_no_space};
 
 const VERSION_FILE: &str = "version";
+const VERSION: &[u8] = b"FJL\x03";
+const LOCK_FILE: &str = "lock";
 const KEYSPACES_DIR: &str = "keyspaces";
 const MANIFEST_FILE: &str = "current";
 /// One per family and fjall's own list of them.
@@ -42,36 +45,76 @@ pub(super) fn create_once(
     fs::File::open(parent).and_then(|parent| parent.sync_all()).map_err(io)
 }
 
+/// Keeps other engines out until it is dropped: a journal that is written to looks torn.
+pub(super) fn lock(path: &Path) -> Result<fs::File, Fatal> {
+    let file = path.join(LOCK_FILE);
+    let io = |error: &io::Error| Fatal::io(&file, "locking the engine's directory", error);
+    let lock = fs::File::options().create(true).truncate(false).write(true).open(&file);
+    let lock = lock.map_err(|error| io(&error))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(fs::TryLockError::WouldBlock) => Err(locked(path)),
+        Err(fs::TryLockError::Error(error)) => Err(io(&error)),
+    }
+}
+
+/// That another engine is at work here.
+pub(super) fn locked(path: &Path) -> Fatal {
+    Fatal::Io {
+        path: path.to_owned(),
+        message: "opening the engine: another process holds the lock".to_owned(),
+        no_space: false,
+    }
+}
+
 /// Refuses a directory that is not complete. Creates and removes nothing.
 pub(super) fn check(path: &Path) -> Result<(), Fatal> {
     let version = path.join(VERSION_FILE);
-    let io = |error: io::Error| Fatal::io(path, "looking at the engine's directory", &error);
-    if !version.try_exists().map_err(io)? {
-        return Err(missing(&version));
+    match fs::read(&version) {
+        Ok(bytes) if bytes == VERSION => {}
+        Ok(bytes) => {
+            let (expected, found) = (format!("{VERSION:?}"), format!("{bytes:?}"));
+            return Err(damaged(&version, 0, &expected, &found));
+        }
+        Err(error) => return Err(unreadable(&version, &error)),
     }
-    if newest_journal(path).map_err(io)?.is_none() {
+    let io = |error: io::Error| Fatal::io(path, "looking at the engine's directory", &error);
+    if journals(path).map_err(io)?.is_empty() {
         return Err(missing(&path.join("*.jnl")));
     }
-    let keyspaces = path.join(KEYSPACES_DIR);
-    let mut count = 0;
-    for entry in fs::read_dir(&keyspaces).map_err(|error| unreadable(&keyspaces, &error))? {
-        let manifest = entry.map_err(io)?.path().join(MANIFEST_FILE);
+    for keyspace in keyspaces(path)? {
+        let manifest = keyspace.join(MANIFEST_FILE);
         if !manifest.try_exists().map_err(io)? {
             return Err(missing(&manifest));
         }
-        count += 1;
-    }
-    if count != KEYSPACE_DIRS {
-        return Err(Fatal::Corrupt {
-            location: keyspaces.display().to_string(),
-            expected: format!("{KEYSPACE_DIRS} directories"),
-            found: count.to_string(),
-        });
     }
     Ok(())
 }
 
-fn missing(what: &Path) -> Fatal {
+/// The directories of the keyspaces, of which there must be as many as were made.
+pub(super) fn keyspaces(path: &Path) -> Result<Vec<PathBuf>, Fatal> {
+    let directory = path.join(KEYSPACES_DIR);
+    let listed = fs::read_dir(&directory).and_then(|entries| {
+        entries.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<Vec<_>>>()
+    });
+    let mut keyspaces = listed.map_err(|error| unreadable(&directory, &error))?;
+    keyspaces.sort();
+    if keyspaces.len() != KEYSPACE_DIRS {
+        return Err(Fatal::Corrupt {
+            location: directory.display().to_string(),
+            expected: format!("{KEYSPACE_DIRS} directories"),
+            found: keyspaces.len().to_string(),
+        });
+    }
+    Ok(keyspaces)
+}
+
+/// fjall's own keyspace, which does not go through the journal.
+pub(super) fn own_keyspace(path: &Path) -> PathBuf {
+    path.join(KEYSPACES_DIR).join("0")
+}
+
+pub(super) fn missing(what: &Path) -> Fatal {
     Fatal::Corrupt {
         location: what.display().to_string(),
         expected: "part of a database".to_owned(),
@@ -79,25 +122,24 @@ fn missing(what: &Path) -> Fatal {
     }
 }
 
-fn unreadable(directory: &Path, error: &io::Error) -> Fatal {
+fn unreadable(path: &Path, error: &io::Error) -> Fatal {
     if error.kind() == io::ErrorKind::NotFound {
-        return missing(directory);
+        return missing(path);
     }
-    Fatal::io(directory, "listing", error)
+    Fatal::io(path, "reading", error)
 }
 
-/// The journal that is written to.
-pub(super) fn newest_journal(path: &Path) -> io::Result<Option<PathBuf>> {
-    let mut newest: Option<(u64, PathBuf)> = None;
+/// The journals with their numbers; the last is the one that is written to.
+pub(super) fn journals(path: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
+    let mut journals = Vec::new();
     for entry in fs::read_dir(path)? {
         let file = entry?.path();
-        if let Some(number) = journal_number(&file)
-            && newest.as_ref().is_none_or(|(best, _)| number > *best)
-        {
-            newest = Some((number, file));
+        if let Some(number) = journal_number(&file) {
+            journals.push((number, file));
         }
     }
-    Ok(newest.map(|(_, file)| file))
+    journals.sort();
+    Ok(journals)
 }
 
 /// A journal's number, if the file is one.
