@@ -170,6 +170,8 @@ fn watch_settings(config: &Config) -> watch::Settings {
         fragment_bytes: config.limits.grpc_receive_bytes(),
         outbox_bytes: WATCH_OUTBOX_BYTES,
         event_log_bytes: EVENT_LOG_BYTES,
+        piece_bytes: watch::Settings::PIECE_BYTES,
+        piece_revisions: watch::Settings::PIECE_REVISIONS,
     }
 }
 

@@ -10,15 +10,10 @@ use vetch_storage::mvcc::key_range::KeyRange;
 use vetch_storage::view::EventPage;
 use vetch_storage::{ApplyError, Engine, ReadView, Revision};
 
-use super::hub::{Position, State, WatchHub, select};
+use super::hub::{Position, Settings, State, WatchHub, select};
 use super::interest::WatcherKey;
 use super::outbox::{Item, Selected, WatcherInfo};
 use super::shared_batch::SharedBatch;
-
-/// Bytes of events one piece of history holds, about.
-const PIECE_BYTES: usize = 256 * 1024;
-/// Revisions one piece of history looks at: etcd's bound on a response's revisions too.
-const PIECE_REVISIONS: usize = 1000;
 
 /// What the next piece is read from.
 enum Source<E: Engine> {
@@ -35,13 +30,13 @@ pub(super) async fn run<P: Platform>(hub: Arc<WatchHub<P>>, key: WatcherKey) {
     if let Some(outbox) =
         hub.with_state(|state| state.watchers.get(&key).map(|w| Arc::clone(&w.outbox)))
     {
-        while outbox.room().await {
+        while let Some(_turn) = outbox.turn().await {
             match hub.with_state(|state| next_piece(&hub, state, key)) {
                 Source::Done => break,
                 Source::Sent => {}
                 Source::History(view, range, next) => {
-                    let page = read::<P>(view.clone(), range, next).await;
-                    if !hub.with_state(|state| send_page(&hub, state, key, &view, page)) {
+                    let page = read(&hub, view, range, next).await;
+                    if !hub.with_state(|state| send_page(&hub, state, key, page)) {
                         break;
                     }
                 }
@@ -53,17 +48,19 @@ pub(super) async fn run<P: Platform>(hub: Arc<WatchHub<P>>, key: WatcherKey) {
 
 /// Reads a piece on the pool for long reads; on the spot where the runtime has none.
 async fn read<P: Platform>(
+    hub: &WatchHub<P>,
     view: ReadView<P::Engine>,
     range: KeyRange,
     next: Revision,
 ) -> Result<EventPage, ReadError> {
+    let Settings { piece_bytes, piece_revisions, .. } = *hub.settings();
     let (pool_view, pool_range) = (view.clone(), range.clone());
     let pooled = P::Runtime::spawn_blocking(move || {
-        pool_view.events(&pool_range, next, PIECE_BYTES, PIECE_REVISIONS)
+        pool_view.events(&pool_range, next, piece_bytes, piece_revisions)
     });
     match pooled.await {
         Ok(page) => page,
-        Err(_no_pool) => view.events(&range, next, PIECE_BYTES, PIECE_REVISIONS),
+        Err(_no_pool) => view.events(&range, next, piece_bytes, piece_revisions),
     }
 }
 
@@ -83,20 +80,35 @@ fn next_piece<P: Platform>(
         state.interest.add(&watcher.info.range, key);
         return Source::Done;
     }
-    let Some(batches) = state.log.since(next, PIECE_REVISIONS) else {
+    let Some(batches) = state.log.since(next) else {
         return Source::History(state.view.clone(), watcher.info.range.clone(), next);
     };
-    let reached = match batches.last() {
-        Some(last) if batches.len() == PIECE_REVISIONS => last.revision(),
-        _all_of_them => state.tail,
-    };
-    let revisions: SmallVec<[Selected; 1]> =
-        batches.iter().filter_map(|batch| concerned_by(&watcher.info, batch)).collect();
-    watcher.position = Position::CatchUp { next: reached.next() };
+    let (revisions, reached) = select_piece(&watcher.info, batches, hub.settings());
+    watcher.position = Position::CatchUp { next: reached.unwrap_or(state.tail).next() };
     if !revisions.is_empty() {
         hub.send(watcher, state.tail, revisions);
     }
     Source::Sent
+}
+
+/// What concerns a watcher of the first batches, as many as make a piece; and the last revision of the
+/// piece, unless it took them all.
+fn select_piece<'a>(
+    info: &WatcherInfo,
+    batches: impl Iterator<Item = &'a Arc<SharedBatch>>,
+    settings: &Settings,
+) -> (SmallVec<[Selected; 1]>, Option<Revision>) {
+    let (mut revisions, mut bytes) = (SmallVec::new(), 0);
+    for (number, batch) in (1..).zip(batches) {
+        if let Some(selected) = concerned_by(info, batch) {
+            bytes += batch.bytes();
+            revisions.push(selected);
+        }
+        if bytes >= settings.piece_bytes || number == settings.piece_revisions {
+            return (revisions, Some(batch.revision()));
+        }
+    }
+    (revisions, None)
 }
 
 /// Puts a piece of history into the outbox; `false` when the watcher is done for.
@@ -104,7 +116,6 @@ fn send_page<P: Platform>(
     hub: &WatchHub<P>,
     state: &mut State<P::Engine>,
     key: WatcherKey,
-    view: &ReadView<P::Engine>,
     page: Result<EventPage, ReadError>,
 ) -> bool {
     let page = match page {
@@ -131,7 +142,8 @@ fn send_page<P: Platform>(
         .collect();
     watcher.position = Position::CatchUp { next: page.next };
     if !revisions.is_empty() {
-        hub.send(watcher, view.revision(), revisions);
+        // The revision as of now, not of the view that was read: what headers tell never goes back.
+        hub.send(watcher, state.tail, revisions);
     }
     true
 }

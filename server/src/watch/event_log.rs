@@ -39,12 +39,12 @@ impl EventLog {
         }
     }
 
-    /// The batches from `from` on, at most `max`; `None` when `from` is older than the log.
-    pub fn since(&self, from: Revision, max: usize) -> Option<Vec<Arc<SharedBatch>>> {
+    /// The batches from `from` on; `None` when `from` is older than the log.
+    pub fn since(&self, from: Revision) -> Option<impl Iterator<Item = &Arc<SharedBatch>>> {
         if from < self.first {
             return None;
         }
         let start = self.batches.partition_point(|batch| batch.revision() < from);
-        Some(self.batches.range(start..).take(max).cloned().collect())
+        Some(self.batches.range(start..))
     }
 }

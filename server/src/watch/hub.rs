@@ -30,6 +30,17 @@ pub struct Settings {
     pub outbox_bytes: usize,
     /// Newest events kept in memory.
     pub event_log_bytes: usize,
+    /// Bytes of events that a watcher which is behind is given at once, about.
+    pub piece_bytes: usize,
+    /// Revisions that are looked at for it at once.
+    pub piece_revisions: usize,
+}
+
+impl Settings {
+    /// The usual [`piece_bytes`](Self::piece_bytes).
+    pub const PIECE_BYTES: usize = 256 * 1024;
+    /// The usual [`piece_revisions`](Self::piece_revisions): etcd's bound on a response's revisions too.
+    pub const PIECE_REVISIONS: usize = 1000;
 }
 
 /// Figures for the metrics.

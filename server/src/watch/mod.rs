@@ -23,5 +23,8 @@ pub mod outbox;
 pub mod shared_batch;
 pub mod stream;
 
+#[cfg(test)]
+mod tests;
+
 pub use hub::{Settings, WatchHub, WatchMetrics};
 pub use stream::serve;

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use smallvec::SmallVec;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 use tonic::Status;
 use vetch_storage::mvcc::key_range::KeyRange;
 use vetch_storage::{Event, EventKind, Revision};
@@ -91,6 +91,14 @@ impl Item {
         }
     }
 
+    /// Bytes that only the client's own requests make.
+    fn answer_bytes(&self) -> usize {
+        match self {
+            Self::Control(_) | Self::Compacted { .. } => self.bytes(),
+            Self::Events { .. } => 0,
+        }
+    }
+
     /// Events in it.
     pub fn events(&self) -> usize {
         match self {
@@ -115,6 +123,8 @@ pub enum Next {
 struct State {
     items: VecDeque<Item>,
     bytes: usize,
+    /// Of them, what answers requests.
+    answer_bytes: usize,
     ended: Option<Status>,
     is_closed: bool,
     body: Option<Waker>,
@@ -129,15 +139,27 @@ pub struct Outbox {
     pending: Arc<AtomicI64>,
     /// Room was made, or the stream is over.
     drained: Notify,
+    /// Whose turn it is to add history; in the order of asking.
+    turns: Semaphore,
 }
+
+/// Answers that may wait, in outboxes.
+const MAX_ANSWERS: usize = 8;
 
 impl Outbox {
     /// An empty outbox. It takes an item as long as less than `max_bytes` wait.
     /// `pending` is the node's count of waiting events.
     pub fn new(max_bytes: usize, pending: Arc<AtomicI64>) -> Self {
-        let state =
-            State { items: VecDeque::new(), bytes: 0, ended: None, is_closed: false, body: None };
-        Self { state: Mutex::new(state), max_bytes, pending, drained: Notify::new() }
+        let state = State {
+            items: VecDeque::new(),
+            bytes: 0,
+            answer_bytes: 0,
+            ended: None,
+            is_closed: false,
+            body: None,
+        };
+        let (drained, turns) = (Notify::new(), Semaphore::new(1));
+        Self { state: Mutex::new(state), max_bytes, pending, drained, turns }
     }
 
     /// Whether events must wait.
@@ -146,17 +168,18 @@ impl Outbox {
     }
 
     /// Adds an item, also to a full outbox: whoever adds events asks [`is_full`](Self::is_full)
-    /// first. An answer to a request is always taken; a client that lets answers pile up beyond
-    /// measure loses the stream.
+    /// first, and a revision is not split however large it is. An answer to a request is always taken;
+    /// a client that lets answers pile up beyond measure loses the stream.
     pub fn push(&self, item: Item) {
         let mut state = self.state.lock();
         if state.is_closed || state.ended.is_some() {
             return;
         }
         state.bytes += item.bytes();
+        state.answer_bytes += item.answer_bytes();
         self.pending.fetch_add(count(item.events()), Ordering::Relaxed);
         state.items.push_back(item);
-        if state.bytes > 8 * self.max_bytes {
+        if state.answer_bytes > MAX_ANSWERS * self.max_bytes {
             let reason = "vetch: the client asks but does not read what is answered";
             state.ended = Some(Status::resource_exhausted(reason));
         }
@@ -177,7 +200,7 @@ impl Outbox {
         let mut state = self.state.lock();
         state.is_closed = true;
         let items = std::mem::take(&mut state.items);
-        state.bytes = 0;
+        (state.bytes, state.answer_bytes) = (0, 0);
         drop(state);
         let dropped = items.iter().map(Item::events).sum();
         self.pending.fetch_sub(count(dropped), Ordering::Relaxed);
@@ -185,8 +208,17 @@ impl Outbox {
         self.drained.notify_waiters();
     }
 
+    /// Waits for the right to push a piece of history; `None` when the stream is over.
+    ///
+    /// One watcher at a time, or all that are behind would each find room and together pass the bound
+    /// by as many pieces as they are; in turn, so that a long replay holds nobody up.
+    pub async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        let turn = self.turns.acquire().await.expect("it is never closed");
+        self.room().await.then_some(turn)
+    }
+
     /// Waits until events may be pushed; `false` when the stream is over.
-    pub async fn room(&self) -> bool {
+    async fn room(&self) -> bool {
         loop {
             let drained = self.drained.notified();
             tokio::pin!(drained);
@@ -235,6 +267,7 @@ impl Outbox {
         };
         let was_full = state.bytes >= self.max_bytes;
         state.bytes -= item.bytes();
+        state.answer_bytes -= item.answer_bytes();
         self.pending.fetch_sub(count(item.events()), Ordering::Relaxed);
         let has_room = state.bytes < self.max_bytes;
         drop(state);
