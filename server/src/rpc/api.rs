@@ -14,6 +14,7 @@ use vetch_raft::{Platform, ProposeError, Replica};
 use vetch_storage::error::ReadError;
 use vetch_storage::{Applied, Fatal, ReadView, Response, Revision};
 
+use super::envelope::Envelope;
 use super::header::Identity;
 use super::quota::Quota;
 use super::range_body::AnswerBudget;
@@ -68,6 +69,7 @@ pub struct Api<P: Platform> {
     pub warnings: Warnings,
     /// Where a read that found damage reports it; the node stops.
     pub fatal: mpsc::UnboundedSender<Fatal>,
+    envelope: Envelope,
     next_request_id: AtomicU64,
 }
 
@@ -102,6 +104,7 @@ impl<P: Platform> Api<P> {
             metrics,
             warnings,
             fatal,
+            envelope: Envelope::at(identity.member_id),
             next_request_id,
         }
     }
@@ -116,14 +119,14 @@ impl<P: Platform> Api<P> {
         self.header(Revision(0))
     }
 
-    /// Proposes a command and waits for what it did. `encoded_len` is the command's own length; with
-    /// etcd's envelope it must stay within `--max-request-bytes`.
+    /// Proposes a command and waits for what it did. `encoded_len` is the command's own length; in
+    /// etcd's [`Envelope`] it must stay within `--max-request-bytes`.
     pub async fn propose(
         &self,
         command: Command,
         encoded_len: usize,
     ) -> Result<(Response, Revision), Refusal> {
-        if encoded_len + ENVELOPE_BYTES > self.limits.max_request_bytes {
+        if self.envelope.around(encoded_len) > self.limits.max_request_bytes {
             return Err(Refusal::RequestTooLarge);
         }
         let (operation, began) = (Operation::of(&command), Instant::now());
@@ -218,10 +221,6 @@ impl<P: Platform> Api<P> {
 
 /// etcd asks anew for a read index that has not come after this time, and counts it as slow.
 const SLOW_READ_INDEX: Duration = Duration::from_millis(500);
-/// What etcd's envelope (header with request id, field tags, lengths) adds to a request, at most.
-/// etcd counts its own envelope exactly; a request within these bytes of the limit may be refused
-/// here though etcd takes it, never the reverse.
-const ENVELOPE_BYTES: usize = 32;
 
 fn answer(applied: &Arc<Applied>) -> Result<(Response, Revision), Refusal> {
     match &applied.response {

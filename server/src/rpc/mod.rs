@@ -2,6 +2,7 @@
 //!
 //! - [`status`]: the one table from refusals to etcd's codes and texts.
 //! - [`validate`]: checks of a request by itself.
+//! - [`envelope`]: the size of a request, as etcd counts it.
 //! - [`header`]: cluster, member, revision and term of every answer.
 //! - [`message`], [`body`]: gRPC's framing, in and out. [`method`]: the list of all RPCs. [`meter`]:
 //!   what is counted of them.
@@ -13,6 +14,7 @@
 pub mod api;
 pub mod body;
 pub mod cluster;
+pub mod envelope;
 pub mod header;
 pub mod health;
 pub mod kv;
