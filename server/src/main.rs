@@ -70,5 +70,12 @@ async fn run(config: Config, lines: logging::LineQueue) -> Result<(), String> {
         let _late = lines.flush(std::time::Duration::from_secs(1));
         std::process::exit(second.exit_code().into());
     });
-    vetch_server::node::run(config, stopped).await.map_err(|error| error.to_string())
+    vetch_server::node::run(config, tell_systemd, stopped).await.map_err(|error| error.to_string())
+}
+
+fn tell_systemd() {
+    let Some(socket) = std::env::var_os("NOTIFY_SOCKET") else { return };
+    if let Err(error) = cli::notify_ready(&socket) {
+        tracing::error!(%error, "failed to notify systemd for readiness");
+    }
 }

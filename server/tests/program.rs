@@ -1,7 +1,9 @@
 //! The executable itself: what it prints and how it exits.
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the answer")]
 
-use std::process::{Command, Output};
+use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 fn vetch(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_vetch"));
@@ -59,4 +61,32 @@ fn a_refused_configuration_is_one_json_line_and_exits_1() {
         assert_eq!(line["level"], "error");
         assert!(line["error"].as_str().unwrap().starts_with(expected), "{text}");
     }
+}
+
+/// systemd, or whoever else named a socket, is told exactly once, and only when the member serves.
+#[test]
+fn systemd_is_told_when_the_member_serves() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("notify");
+    let systemd = UnixDatagram::bind(&path).unwrap();
+    systemd.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
+    let client = folder.path().join("client");
+    let mut member = Command::new(env!("CARGO_BIN_EXE_vetch"))
+        .env_clear()
+        .env("NOTIFY_SOCKET", &path)
+        .arg(format!("--data-dir={}", folder.path().join("data").display()))
+        .arg(format!("--listen-client-urls=unix://{}", client.display()))
+        .arg("--advertise-client-urls=http://localhost:2379")
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut message = [0; 64];
+    let received = systemd.recv(&mut message);
+    let connected = UnixStream::connect(&client);
+    member.kill().unwrap();
+    member.wait().unwrap();
+    assert_eq!(&message[..received.unwrap()], b"READY=1");
+    connected.unwrap();
+    systemd.set_nonblocking(true).unwrap();
+    assert!(systemd.recv(&mut message).is_err(), "told once");
 }

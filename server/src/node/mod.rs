@@ -56,7 +56,7 @@ pub struct Node<P: Platform> {
 }
 
 impl<P: Platform> Node<P> {
-    /// Where clients reach it; tells the ports when 0 was asked for.
+    /// Where clients reach it over TCP; tells the ports when 0 was asked for.
     pub fn client_addrs(&self) -> &[SocketAddr] {
         &self.client_addrs
     }
@@ -75,9 +75,13 @@ impl<P: Platform> Node<P> {
     }
 }
 
-/// Runs the member that `config` describes until `stopped` resolves; then stops it in order. Fails
-/// with the reason when it cannot start, or must stop by itself.
-pub async fn run(config: Config, stopped: impl Future) -> Result<(), RunError> {
+/// Runs the member that `config` describes until `stopped` resolves; then stops it in order. `ready`
+/// is called once it serves. Fails with the reason when it cannot start, or must stop by itself.
+pub async fn run(
+    config: Config,
+    ready: impl FnOnce(),
+    stopped: impl Future,
+) -> Result<(), RunError> {
     let memory_bytes = config.storage.memory_budget_bytes;
     let metrics = Arc::new(Metrics::new(&config));
     let meter = Arc::new(DiskMeter(Arc::clone(&metrics)));
@@ -86,13 +90,13 @@ pub async fn run(config: Config, stopped: impl Future) -> Result<(), RunError> {
             let options = Options { memory_budget: memory_bytes };
             let open = move |dir: &Path| FjallEngine::open(dir, options);
             let platform = Tokio::new("fjall", open, meter);
-            run_on(platform, config, metrics, stopped).await
+            run_on(platform, config, metrics, ready, stopped).await
         }
         EngineKind::Sled => {
             let options = Options { memory_budget: memory_bytes };
             let open = move |dir: &Path| SledEngine::open(dir, options);
             let platform = Tokio::new("sled", open, meter);
-            run_on(platform, config, metrics, stopped).await
+            run_on(platform, config, metrics, ready, stopped).await
         }
     }
 }
@@ -101,6 +105,7 @@ async fn run_on<P: Platform>(
     platform: P,
     config: Config,
     metrics: Arc<Metrics>,
+    ready: impl FnOnce(),
     stopped: impl Future,
 ) -> Result<(), RunError> {
     tokio::pin!(stopped);
@@ -109,6 +114,7 @@ async fn run_on<P: Platform>(
         node = Node::start(platform, config, metrics) => node?,
         _ = &mut stopped => return Ok(()),
     };
+    ready();
     let failed = tokio::select! {
         _ = &mut stopped => None,
         fatal = node.failed() => Some(fatal),
