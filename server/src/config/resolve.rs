@@ -196,6 +196,7 @@ fn limits(settings: &Settings) -> Result<Limits, ConfigError> {
 fn keepalive(settings: &Settings) -> Result<Keepalive, ConfigError> {
     let optional = |flag| duration(settings, flag).map(|d| Some(d).filter(|d| !d.is_zero()));
     Ok(Keepalive {
+        min_time: optional("grpc-keepalive-min-time")?,
         interval: optional("grpc-keepalive-interval")?,
         timeout: optional("grpc-keepalive-timeout")?,
     })

@@ -164,6 +164,8 @@ impl Limits {
 /// Pings of client connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Keepalive {
+    /// `--grpc-keepalive-min-time`: clients that ping more often are sent away, if any are.
+    pub min_time: Option<Duration>,
     /// `--grpc-keepalive-interval`: pings of ours, if any.
     pub interval: Option<Duration>,
     /// `--grpc-keepalive-timeout`: how long to wait for an answer, if not for ever.

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 use vetch_raft::Platform;
 
+use super::policed::Policed;
 use super::service::EdgeService;
 
 /// Transport settings, from the configuration.
@@ -15,6 +16,8 @@ use super::service::EdgeService;
 pub struct Transport {
     /// HTTP/2 streams per connection (`--max-concurrent-streams`).
     pub max_concurrent_streams: u32,
+    /// Clients that ping more often are sent away (`--grpc-keepalive-min-time`); `None` none.
+    pub keepalive_min_time: Option<Duration>,
     /// Idle time after which the server pings (`--grpc-keepalive-interval`); `None` never.
     pub keepalive_interval: Option<Duration>,
     /// How long a ping may go unanswered (`--grpc-keepalive-timeout`).
@@ -56,17 +59,18 @@ pub fn builder(transport: Transport) -> Builder<TokioExecutor> {
 }
 
 /// Serves a connection until it ends, or until `stop`: then no new request is taken, and what is
-/// under way may finish.
-pub async fn serve<P: Platform>(
+/// under way may finish. `min_time` is [`Transport::keepalive_min_time`].
+pub async fn serve<P, S>(
     builder: Builder<TokioExecutor>,
-    socket: TcpStream,
+    socket: S,
+    min_time: Option<Duration>,
     service: EdgeService<P>,
     stop: CancellationToken,
-) {
-    if let Err(error) = socket.set_nodelay(true) {
-        tracing::debug!(%error, "connection was gone before it was served");
-        return;
-    }
+) where
+    P: Platform,
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let socket = Policed::new(socket, service.peer(), min_time);
     let connection = builder.serve_connection_with_upgrades(TokioIo::new(socket), service);
     tokio::pin!(connection);
     let ended = tokio::select! {

@@ -1,20 +1,19 @@
 //! Accepting connections.
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hyper_util::rt::TokioExecutor;
 use hyper_util::server::conn::auto::Builder;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use vetch_raft::Platform;
 
-use super::connection;
+use super::connection::{self, Transport};
 use super::service::EdgeService;
+use super::socket::{Accepted, Listening};
 
 /// Connections of one node at the most; beyond it new ones wait in the kernel's queue.
 pub const MAX_CONNECTIONS: usize = 65_536;
@@ -66,31 +65,39 @@ impl Dealer {
     }
 }
 
-/// One listening socket and what it serves.
-#[derive(Debug)]
-pub struct Listener<P: Platform> {
-    socket: TcpListener,
-    service: EdgeService<P>,
+/// What the listeners of a node have in common.
+#[derive(Clone, Debug)]
+pub struct Connections {
     builder: Builder<TokioExecutor>,
+    min_time: Option<Duration>,
     slots: Arc<Semaphore>,
     dealer: Dealer,
 }
 
+impl Connections {
+    /// At most [`MAX_CONNECTIONS`] at once, over all listeners.
+    pub fn new(transport: Transport, dealer: Dealer) -> Self {
+        Self {
+            builder: connection::builder(transport),
+            min_time: transport.keepalive_min_time,
+            slots: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
+            dealer,
+        }
+    }
+}
+
+/// One listening socket and what it serves.
+#[derive(Debug)]
+pub struct Listener<P: Platform> {
+    socket: Listening,
+    service: EdgeService<P>,
+    shared: Connections,
+}
+
 impl<P: Platform> Listener<P> {
     /// Serves `service` on `socket`.
-    pub fn new(
-        socket: TcpListener,
-        service: EdgeService<P>,
-        builder: Builder<TokioExecutor>,
-        slots: Arc<Semaphore>,
-        dealer: Dealer,
-    ) -> Self {
-        Self { socket, service, builder, slots, dealer }
-    }
-
-    /// The address clients reach it at; tells the port when 0 was asked for.
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.socket.local_addr()
+    pub fn new(socket: Listening, service: EdgeService<P>, shared: Connections) -> Self {
+        Self { socket, service, shared }
     }
 
     /// Accepts until `stop`; every connection is tracked by `connections`, so that the node can wait
@@ -102,28 +109,34 @@ impl<P: Platform> Listener<P> {
                 accepted = self.accept() => accepted,
                 () = stop.cancelled() => return,
             };
-            let Some((socket, client, slot)) = accepted else { return };
+            let Some((socket, slot)) = accepted else { return };
             turn += 1;
-            let (service, builder) = (self.service.for_client(client), self.builder.clone());
+            let (service, builder) =
+                (self.service.for_client(socket.peer()), self.shared.builder.clone());
             let (stop, connections) = (stop.clone(), connections.clone());
+            let min_time = self.shared.min_time;
             let job = move || {
                 connections.spawn(async move {
-                    // Taken from the accepting runtime, given to this one.
-                    let Ok(socket) = TcpStream::from_std(socket) else { return };
-                    connection::serve(builder, socket, service, stop).await;
+                    match socket.adopt() {
+                        Ok(socket) => {
+                            connection::serve(builder, socket, min_time, service, stop).await;
+                        }
+                        Err(error) => {
+                            tracing::debug!(%error, "connection was gone before it was served");
+                        }
+                    }
                     drop(slot);
                 });
             };
-            self.dealer.deal(turn, Box::new(job));
+            self.shared.dealer.deal(turn, Box::new(job));
         }
     }
 
-    async fn accept(&self) -> Option<(std::net::TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+    async fn accept(&self) -> Option<(Accepted, OwnedSemaphorePermit)> {
         loop {
-            let slot = Arc::clone(&self.slots).acquire_owned().await.ok()?;
-            let accepted = self.socket.accept().await;
-            match accepted.and_then(|(socket, client)| Ok((socket.into_std()?, client))) {
-                Ok((socket, client)) => return Some((socket, client, slot)),
+            let slot = Arc::clone(&self.shared.slots).acquire_owned().await.ok()?;
+            match self.socket.accept().await {
+                Ok(socket) => return Some((socket, slot)),
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection; trying again shortly");
                     tokio::time::sleep(ACCEPT_RETRY).await;

@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -15,6 +14,7 @@ use hyper::service::Service;
 use tower::ServiceExt;
 use vetch_raft::Platform;
 
+use super::peer::Peer;
 use crate::rpc::body::AnswerBody;
 use crate::rpc::meter::{Metered, unmetered};
 use crate::rpc::{Api, route};
@@ -36,7 +36,7 @@ pub struct EdgeService<P: Platform> {
     http: axum::Router,
     offer: Offer,
     /// Who is at the other end of the connection.
-    client: SocketAddr,
+    client: Peer,
 }
 
 impl<P: Platform> Clone for EdgeService<P> {
@@ -55,18 +55,21 @@ impl<P: Platform> std::fmt::Debug for EdgeService<P> {
 impl<P: Platform> EdgeService<P> {
     /// A service that offers what `offer` says, with `http` behind everything that is not gRPC.
     pub fn new(api: Arc<Api<P>>, http: axum::Router, offer: Offer) -> Self {
-        Self { api, http, offer, client: NOBODY }
+        // Named when there is a connection.
+        Self { api, http, offer, client: Peer::Unix }
     }
 
     /// The service for one connection.
     #[must_use]
-    pub fn for_client(&self, client: SocketAddr) -> Self {
+    pub fn for_client(&self, client: Peer) -> Self {
         Self { client, ..self.clone() }
     }
-}
 
-/// Before there is a connection.
-const NOBODY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+    /// Who is at the other end of the connection.
+    pub(super) fn peer(&self) -> Peer {
+        self.client
+    }
+}
 
 /// gRPC is HTTP/2 with its content type; everything else is HTTP.
 fn is_grpc(request: &Request<Incoming>) -> bool {

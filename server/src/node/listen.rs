@@ -2,31 +2,32 @@
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::Path;
 
 use tokio::net::{TcpListener, TcpSocket};
 
 use super::StartError;
 use crate::config::{Listen, Url};
+use crate::edge::socket::Listening;
+use crate::edge::unix_socket::UnixSocket;
 
 /// Connections the kernel holds until they are accepted.
 const BACKLOG: u32 = 4096;
 
 /// Binds one URL, as the flags about sockets say.
-pub(super) fn bind(url: &Url, listen: &Listen) -> Result<TcpListener, StartError> {
-    if url.scheme().is_unix() {
-        return Err(StartError::NotBuilt {
-            what: format!("listening on {url}"),
-            instead: "listen on http:// URLs; Unix sockets are not built yet",
-        });
-    }
+pub(super) fn bind(url: &Url, listen: &Listen) -> Result<Listening, StartError> {
     if url.scheme().is_tls() {
         return Err(StartError::NotBuilt {
             what: format!("listening on {url}"),
-            instead: "listen on http:// URLs; TLS is not built yet",
+            instead: "listen on http:// or unix:// URLs; TLS is not built yet",
         });
     }
-    bind_tcp(url, listen)
-        .map_err(|error| StartError::Listen { url: url.as_str().to_owned(), error })
+    let bound = if url.scheme().is_unix() {
+        UnixSocket::bind(Path::new(url.address())).map(Listening::Unix)
+    } else {
+        bind_tcp(url, listen).map(Listening::Tcp)
+    };
+    bound.map_err(|error| StartError::Listen { url: url.as_str().to_owned(), error })
 }
 
 fn bind_tcp(url: &Url, listen: &Listen) -> io::Result<TcpListener> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use vetch_proto::etcdserverpb::Member;
@@ -21,9 +21,10 @@ use super::{Node, gauges, http, listen, maintain};
 use crate::auto_compaction;
 use crate::compactor::{CompactionState, Pace};
 use crate::config::{ClusterState, Config, Url};
-use crate::edge::connection::{self, Transport};
-use crate::edge::listener::{Dealer, Listener, MAX_CONNECTIONS};
+use crate::edge::connection::Transport;
+use crate::edge::listener::{Connections, Dealer, Listener};
 use crate::edge::service::{EdgeService, Offer};
+use crate::edge::socket::Listening;
 use crate::http::{client_router, metrics_router};
 use crate::lease::{LeaseSettings, Leases};
 use crate::metrics::{self, Metrics};
@@ -244,9 +245,9 @@ async fn set_cluster_version<P: Platform>(api: &Api<P>) {
 
 /// Every listening socket of a node, bound before anything is opened: a taken port is found at once.
 struct Sockets {
-    client: Vec<tokio::net::TcpListener>,
-    client_http: Vec<tokio::net::TcpListener>,
-    metrics: Vec<tokio::net::TcpListener>,
+    client: Vec<Listening>,
+    client_http: Vec<Listening>,
+    metrics: Vec<Listening>,
 }
 
 impl Sockets {
@@ -270,29 +271,27 @@ impl Sockets {
     ) -> Result<Vec<SocketAddr>, StartError> {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let dealer = Dealer::start(Dealer::suitable_edges(cores)).map_err(StartError::Thread)?;
-        let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-        let builder = connection::builder(transport(config));
+        let shared = Connections::new(transport(config), dealer);
         let http = http::state(api, config.http.clone());
-        let start = |socket, router: Router, offer| -> Result<SocketAddr, StartError> {
+        let start = |socket, router: Router, offer| {
             let service = EdgeService::new(Arc::clone(api), router, offer);
-            let listener =
-                Listener::new(socket, service, builder.clone(), Arc::clone(&slots), dealer.clone());
-            let address = listener.local_addr().map_err(StartError::Thread)?;
+            let listener = Listener::new(socket, service, shared.clone());
             drop(tokio::spawn(listener.run(stop.clone(), connections.clone())));
-            Ok(address)
         };
         let offer = if self.client_http.is_empty() { Offer::Both } else { Offer::GrpcOnly };
         let mut addresses = Vec::new();
-        for socket in self.client {
-            let address = start(socket, client_router(http.clone()), offer)?;
-            tracing::info!(%address, "ready to serve client requests");
-            addresses.push(address);
+        for (socket, url) in self.client.into_iter().zip(&config.listen.client_urls) {
+            let address = socket.local_addr().map_err(StartError::Thread)?;
+            start(socket, client_router(http.clone()), offer);
+            let at = address.map_or_else(|| url.to_string(), |address| address.to_string());
+            tracing::info!(address = at, "ready to serve client requests");
+            addresses.extend(address);
         }
         for socket in self.client_http {
-            start(socket, client_router(http.clone()), Offer::HttpOnly)?;
+            start(socket, client_router(http.clone()), Offer::HttpOnly);
         }
         for socket in self.metrics {
-            start(socket, metrics_router(http.clone()), Offer::HttpOnly)?;
+            start(socket, metrics_router(http.clone()), Offer::HttpOnly);
         }
         Ok(addresses)
     }
@@ -301,6 +300,7 @@ impl Sockets {
 fn transport(config: &Config) -> Transport {
     Transport {
         max_concurrent_streams: config.limits.max_concurrent_streams,
+        keepalive_min_time: config.keepalive.min_time,
         keepalive_interval: config.keepalive.interval,
         keepalive_timeout: config.keepalive.timeout.unwrap_or(NO_TIMEOUT),
         header_timeout: HEADER_TIMEOUT,

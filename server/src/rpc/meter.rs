@@ -1,7 +1,6 @@
 //! Counts what goes out: messages, bytes, and how each call ends.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -14,6 +13,7 @@ use tonic::Code;
 
 use super::body::{AnswerBody, PREFIX_BYTES};
 use super::method::{Method, Shape};
+use crate::edge::peer::Peer;
 use crate::metrics::Metrics;
 
 /// An answer's body that counts itself. Of an answer that is not gRPC nothing is counted.
@@ -30,7 +30,7 @@ pub struct Call {
     method: Method,
     messages: MessageCounter,
     code: Option<Code>,
-    client: SocketAddr,
+    client: Peer,
     began: Instant,
     warn_after: Duration,
     sent_bytes: usize,
@@ -41,7 +41,7 @@ impl Call {
     pub fn start(
         metrics: &Arc<Metrics>,
         method: Method,
-        client: SocketAddr,
+        client: Peer,
         warn_after: Duration,
     ) -> Self {
         metrics.rpc.method(method).started.inc();

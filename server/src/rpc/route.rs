@@ -1,7 +1,6 @@
 //! From a request's path to the method that answers it.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -26,14 +25,11 @@ use super::meter::{Call, Metered, unmetered};
 use super::method::{Method, Shape};
 use super::status::Refusal;
 use super::{cluster, health, kv, lease, maintenance, range_body, range_stream, snapshot};
+use crate::edge::peer::Peer;
 use crate::metrics::{Counter, Metrics};
 
 /// Answers one gRPC call.
-pub async fn route<P, B>(
-    api: &Arc<Api<P>>,
-    client: SocketAddr,
-    request: Request<B>,
-) -> Response<Metered>
+pub async fn route<P, B>(api: &Arc<Api<P>>, client: Peer, request: Request<B>) -> Response<Metered>
 where
     P: Platform,
     B: Body<Data = Bytes> + Send + Unpin + 'static,

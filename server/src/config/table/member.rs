@@ -44,7 +44,8 @@ pub(super) const FLAGS: &[Flag] = &[
         "listen-client-urls",
         Urls,
         "http://localhost:2379",
-        "URLs to listen on for clients: gRPC, and HTTP unless --listen-client-http-urls is set.",
+        "URLs to listen on for clients, http:// or unix://: gRPC, and HTTP unless \
+         --listen-client-http-urls is set.",
     ),
     Flag::new(
         "listen-client-http-urls",
@@ -92,9 +93,9 @@ pub(super) const FLAGS: &[Flag] = &[
         "grpc-keepalive-min-time",
         Duration,
         "5s",
-        "Clients that ping more often than this are sent away.",
-    )
-    .ignored("clients that ping too often are not sent away yet"),
+        "Clients that ping more often than this, or than every 20s without a request under way, are \
+         sent away; 0 for none.",
+    ),
     Flag::new(
         "grpc-keepalive-interval",
         Duration,
