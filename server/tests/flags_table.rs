@@ -114,6 +114,7 @@ const EFFECTS: &[Effect] = effects! {
     "max-request-bytes" = "1000", yaml "1000", beside [],
         |c| (c.limits.max_request_bytes, c.limits.grpc_receive_bytes()) => "(1000, 525288)";
     "max-concurrent-streams" = "10", yaml "10", beside [], |c| c.limits.max_concurrent_streams => "10";
+    "grpc-keepalive-min-time" = "1s", yaml "1000000000", beside [], |c| c.keepalive.min_time => "Some(1s)";
     "grpc-keepalive-interval" = "0", yaml "0", beside [], |c| c.keepalive.interval => "None";
     "grpc-keepalive-timeout" = "1m", yaml "60000000000", beside [], |c| c.keepalive.timeout => "Some(60s)";
     "socket-reuse-port" = "true", yaml "true", beside [], |c| c.listen.reuse_port => "true";
