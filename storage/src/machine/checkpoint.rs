@@ -22,13 +22,26 @@ pub struct Checkpoint {
 #[derive(Debug)]
 pub struct Checkpointer<E: Engine> {
     shared: Arc<Shared<E>>,
-    /// The revision of the last index checkpoint this handle wrote.
-    written: Option<Revision>,
+}
+
+/// Which state the index checkpoint on disk has.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CheckpointMark {
+    revision: Revision,
+    /// [`ViewState::changes`] then.
+    changes: u64,
+}
+
+impl CheckpointMark {
+    /// Of the checkpoint that changes are counted from.
+    pub(super) fn new(revision: Revision) -> Self {
+        Self { revision, changes: 0 }
+    }
 }
 
 impl<E: Engine> Checkpointer<E> {
     pub(super) fn new(shared: Arc<Shared<E>>) -> Self {
-        Self { shared, written: None }
+        Self { shared }
     }
 
     /// Flushes the engine and writes an index checkpoint (the latter only when enough has changed
@@ -37,8 +50,9 @@ impl<E: Engine> Checkpointer<E> {
         // Taken first: an index file must never be ahead of what the engine has on disk.
         let view = self.shared.view();
         let applied = self.shared.engine.persist()?;
+        let mut mark = self.shared.checkpoint.lock();
         if let Some(directory) = &self.shared.checkpoint_dir
-            && self.is_due(&view)
+            && is_due(*mark, &view)
         {
             let header = Header {
                 revision: view.revision,
@@ -46,55 +60,66 @@ impl<E: Engine> Checkpointer<E> {
                 applied: view.applied.index,
             };
             checkpoint::write(&file_in(directory), &header, &view.index)?;
-            self.written = Some(view.revision);
+            *mark = Some(CheckpointMark { revision: view.revision, changes: view.changes });
         }
         Ok(Checkpoint { applied })
     }
+}
 
-    /// Replaying a change costs about ten times what writing an entry does, so a tail of a tenth of
-    /// the index is worth a new file.
-    fn is_due(&self, view: &ViewState) -> bool {
-        const SHORT_TAIL: u64 = 1_000;
-        let Some(written) = self.written else { return view.revision > Revision::EMPTY_STORE };
-        let tail = (view.revision.0 - written.0).unsigned_abs();
-        let outdated = view.compacted.is_some_and(|compacted| compacted > written);
-        outdated || tail > SHORT_TAIL + view.index.len() as u64 / 10
-    }
+/// Replaying a change costs about ten times what writing an entry does, and a restart waits for it,
+/// while a file is written in the background: a tail of a thirtieth of the index is worth a new one.
+/// Changes are counted, not revisions: a transaction makes many in one.
+fn is_due(mark: Option<CheckpointMark>, view: &ViewState) -> bool {
+    const SHORT_TAIL: u64 = 1_000;
+    let Some(mark) = mark else { return view.revision > Revision::EMPTY_STORE };
+    let outdated = view.compacted.is_some_and(|compacted| compacted > mark.revision);
+    outdated || view.changes - mark.changes > SHORT_TAIL + view.index.len() as u64 / 30
 }
 
 fn file_in(directory: &Path) -> PathBuf {
     directory.join("index")
 }
 
-/// The last index checkpoint and its revision, if it can still be brought up to date by replaying the
-/// changes after it. Damage is logged, and costs only a slower start.
-pub(super) fn read(
-    directory: &Path,
-    applied: LogIndex,
-    reclaim: &ReclaimState,
-) -> Result<Option<(Revision, Index)>, Fatal> {
-    let (header, mut index) = match checkpoint::read(&file_in(directory)) {
-        Ok(Some(found)) => found,
-        Ok(None) => return Ok(None),
-        Err(damage @ Fatal::Corrupt { .. }) => {
-            tracing::warn!(%damage, "index checkpoint is damaged; rebuilding the index");
-            return Ok(None);
+/// The last index checkpoint as its file has it, not yet held against an engine. Reading it needs no
+/// engine, so both can be opened side by side.
+#[derive(Debug, Default)]
+pub struct IndexCheckpoint(Option<(Header, Index)>);
+
+impl IndexCheckpoint {
+    /// Reads the checkpoint kept in `directory`, if there is one. Damage is logged, and costs only a
+    /// slower start. Blocking.
+    pub fn read(directory: &Path) -> Result<Self, Fatal> {
+        match checkpoint::read(&file_in(directory)) {
+            Ok(found) => Ok(Self(found)),
+            Err(damage @ Fatal::Corrupt { .. }) => {
+                tracing::warn!(%damage, "index checkpoint is damaged; rebuilding the index");
+                Ok(Self(None))
+            }
+            Err(fatal @ Fatal::Io { .. }) => Err(fatal),
         }
-        Err(fatal @ Fatal::Io { .. }) => return Err(fatal),
-    };
-    // Ahead of the engine: from before a power loss, or from another engine.
-    let is_ahead = header.applied > applied;
-    // Deletions of keys after the checkpoint may be gone without a trace: replay would miss them.
-    let is_outdated = reclaim.deleted_up_to() > header.revision;
-    if is_ahead || is_outdated {
-        tracing::info!(
-            revision = header.revision.0,
-            is_ahead,
-            is_outdated,
-            "index checkpoint does not fit the engine; rebuilding the index"
-        );
-        return Ok(None);
     }
-    reclaim.forget_deleted(&mut index);
-    Ok(Some((header.revision, index)))
+
+    /// The index and its revision, if replaying the changes after it can still bring it up to date.
+    pub(super) fn fitting(
+        self,
+        applied: LogIndex,
+        reclaim: &ReclaimState,
+    ) -> Option<(Revision, Index)> {
+        let (header, mut index) = self.0?;
+        // Ahead of the engine: from before a power loss, or from another engine.
+        let is_ahead = header.applied > applied;
+        // Deletions of keys after the checkpoint may be gone without a trace: replay would miss them.
+        let is_outdated = reclaim.deleted_up_to() > header.revision;
+        if is_ahead || is_outdated {
+            tracing::info!(
+                revision = header.revision.0,
+                is_ahead,
+                is_outdated,
+                "index checkpoint does not fit the engine; rebuilding the index"
+            );
+            return None;
+        }
+        reclaim.forget_deleted(&mut index);
+        Some((header.revision, index))
+    }
 }

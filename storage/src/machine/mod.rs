@@ -20,7 +20,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use self::batch::OpenBatch;
-pub use self::checkpoint::{Checkpoint, Checkpointer};
+pub use self::checkpoint::{Checkpoint, Checkpointer, IndexCheckpoint};
+use self::open::Loaded;
 use self::shared::{Pin, Shared};
 use self::state::State;
 use crate::command::{Applied, Entry};
@@ -54,10 +55,23 @@ pub struct StateMachine<E: Engine> {
 impl<E: Engine> StateMachine<E> {
     /// Opens the state an engine holds; an empty engine is the state before the first entry.
     pub fn open(engine: Arc<E>, options: Options) -> Result<Self, Fatal> {
-        let (state, reclaim) = open::load(engine.as_ref(), options.checkpoint_dir.as_deref())?;
+        let checkpoint = match &options.checkpoint_dir {
+            Some(directory) => IndexCheckpoint::read(directory)?,
+            None => IndexCheckpoint::default(),
+        };
+        Self::open_with(engine, checkpoint, options)
+    }
+
+    /// As [`open`](Self::open), with the index checkpoint of `options.checkpoint_dir` read already.
+    pub fn open_with(
+        engine: Arc<E>,
+        checkpoint: IndexCheckpoint,
+        options: Options,
+    ) -> Result<Self, Fatal> {
+        let Loaded { state, reclaim, checkpoint } = open::load(engine.as_ref(), checkpoint)?;
         let pin = Arc::new(Pin::new(state.keyspace.compacted));
         let view = shared::publish(&state, &pin);
-        let shared = Shared::new(engine, view, reclaim, options.checkpoint_dir);
+        let shared = Shared::new(engine, view, reclaim, options.checkpoint_dir, checkpoint);
         Ok(Self { shared: Arc::new(shared), state, batch: OpenBatch::default(), pin, failed: None })
     }
 

@@ -1,13 +1,12 @@
 //! From an engine's bytes to a state.
 
 use std::ops::Bound;
-use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use vetch_proto::etcdserverpb::Member;
 
-use super::checkpoint;
+use super::checkpoint::{CheckpointMark, IndexCheckpoint};
 use super::state::State;
 use crate::engine::{Engine, Family, Order};
 use crate::error::Fatal;
@@ -21,11 +20,16 @@ use crate::schema::state::{
 };
 use crate::types::{LeaseId, LogId, LogIndex, Revision, RevisionKey, Term};
 
+/// What opening finds.
+pub(super) struct Loaded {
+    pub(super) state: State,
+    pub(super) reclaim: ReclaimState,
+    /// The index checkpoint the index was made from.
+    pub(super) checkpoint: Option<CheckpointMark>,
+}
+
 /// Reads everything; a fresh engine is the state before the first entry.
-pub(super) fn load<E: Engine>(
-    engine: &E,
-    checkpoint_dir: Option<&Path>,
-) -> Result<(State, ReclaimState), Fatal> {
+pub(super) fn load<E: Engine>(engine: &E, checkpoint: IndexCheckpoint) -> Result<Loaded, Fatal> {
     let mut state = State::default();
     for item in engine.scan(Family::State, (Bound::Unbounded, Bound::Unbounded), Order::Ascending) {
         let (key, value) = item?;
@@ -33,13 +37,13 @@ pub(super) fn load<E: Engine>(
     }
     check_applied(engine, &state)?;
     let reclaim = ReclaimState::load(engine)?;
-    let checkpoint = match checkpoint_dir {
-        Some(directory) => checkpoint::read(directory, state.applied.index, &reclaim)?,
-        None => None,
-    };
-    state.keyspace.index = load_index(engine, checkpoint, state.keyspace.revision)?;
+    let checkpoint = checkpoint.fitting(state.applied.index, &reclaim);
+    let mark = checkpoint.as_ref().map(|(revision, _)| CheckpointMark::new(*revision));
+    let (index, changes) = load_index(engine, checkpoint, state.keyspace.revision)?;
+    state.keyspace.index = index;
+    state.keyspace.changes = changes;
     attach_leases(&mut state);
-    Ok((state, reclaim))
+    Ok(Loaded { state, reclaim, checkpoint: mark })
 }
 
 fn load_fact(state: &mut State, key: &Bytes, value: &Bytes) -> Result<(), Fatal> {
@@ -103,20 +107,21 @@ fn check_applied<E: Engine>(engine: &E, state: &State) -> Result<(), Fatal> {
     ))
 }
 
-/// Brings a checkpoint up to date, or an empty index: of each key the newest change record wins.
+/// Brings a checkpoint up to date, or an empty index: of each key the newest change record wins. Also
+/// how many changes that took.
 fn load_index<E: Engine>(
     engine: &E,
     checkpoint: Option<(Revision, Index)>,
     revision: Revision,
-) -> Result<Index, Fatal> {
+) -> Result<(Index, u64), Fatal> {
     let (known, mut index) = checkpoint.unwrap_or((Revision::EMPTY_STORE, Index::new()));
     let from = RevisionKey { main: known.next(), sub: 0 };
-    let last = replay(engine, &mut index, from)?;
+    let (changes, last) = replay(engine, &mut index, from)?;
     check_revision(last.map_or(known, |last| last.main), revision)?;
-    Ok(index)
+    Ok((index, changes))
 }
 
-/// Takes the changes from `from` on into the index; the last one's place.
+/// Takes the changes from `from` on into the index; how many, and the last one's place.
 ///
 /// Changes come by revision and the tree wants them by key: they are sorted in runs, which bounds
 /// memory, and a long run is merged into a new tree in one pass.
@@ -124,22 +129,22 @@ fn replay<E: Engine>(
     engine: &E,
     index: &mut Index,
     from: RevisionKey,
-) -> Result<Option<RevisionKey>, Fatal> {
+) -> Result<(u64, Option<RevisionKey>), Fatal> {
     const RUN: usize = 256 * 1024;
-    let mut last = None;
+    let (mut changes, mut last) = (0, None);
     let mut run = Vec::new();
     let bounds = change::bounds(from, Revision(i64::MAX));
     for item in engine.scan(Family::Revisions, bounds, Order::Ascending) {
         let (key, value) = item?;
         let change = ChangeRecord::decode(&key, &value)?;
-        last = Some(change.entry.modified);
+        (changes, last) = (changes + 1, Some(change.entry.modified));
         run.push((change.key, change.entry));
         if run.len() == RUN {
             take_run(index, &mut run);
         }
     }
     take_run(index, &mut run);
-    Ok(last)
+    Ok((changes, last))
 }
 
 /// Takes a run of changes, in the order of history, into the index.

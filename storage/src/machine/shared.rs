@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use parking_lot::Mutex;
 
+use super::checkpoint::CheckpointMark;
 use super::state::State;
 use crate::alarm::Alarms;
 use crate::engine::Engine;
@@ -31,6 +32,8 @@ pub(crate) struct ViewState {
     pub(crate) digest: u64,
     /// Sum of the footprints of all versions ever written.
     pub(crate) written: u64,
+    /// See [`Keyspace::changes`](crate::mvcc::write::Keyspace).
+    pub(crate) changes: u64,
     /// Keeps alive what the view may read; see [`Shared::oldest_pin`].
     pub(crate) pin: Arc<Pin>,
 }
@@ -67,6 +70,7 @@ pub(crate) fn publish(state: &State, pin: &Arc<Pin>) -> ViewState {
         cluster_version: state.cluster_version.clone(),
         digest: state.digest,
         written: keyspace.written,
+        changes: keyspace.changes,
         pin: Arc::clone(pin),
     }
 }
@@ -76,6 +80,8 @@ pub(crate) fn publish(state: &State, pin: &Arc<Pin>) -> ViewState {
 pub(crate) struct Shared<E: Engine> {
     pub(crate) engine: Arc<E>,
     pub(crate) checkpoint_dir: Option<PathBuf>,
+    /// The index checkpoint on disk, if there is one that fits.
+    pub(crate) checkpoint: Mutex<Option<CheckpointMark>>,
     view: ArcSwap<ViewState>,
     /// Every pin that may still be held, oldest first.
     pins: Mutex<Vec<Weak<Pin>>>,
@@ -93,11 +99,13 @@ impl<E: Engine> Shared<E> {
         view: ViewState,
         reclaim: ReclaimState,
         checkpoint_dir: Option<PathBuf>,
+        checkpoint: Option<CheckpointMark>,
     ) -> Self {
         let pins = Mutex::new(vec![Arc::downgrade(&view.pin)]);
         Self {
             engine,
             checkpoint_dir,
+            checkpoint: Mutex::new(checkpoint),
             view: ArcSwap::from_pointee(view),
             pins,
             dropped: Mutex::default(),

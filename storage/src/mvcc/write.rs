@@ -34,6 +34,9 @@ pub(crate) struct Keyspace {
     pub(crate) compacted: Option<Revision>,
     /// Sum of the footprints of all versions ever written.
     pub(crate) written: u64,
+    /// Changes the index has taken since its checkpoint was read; since the state was opened where
+    /// there was none.
+    pub(crate) changes: u64,
 }
 
 impl Keyspace {
@@ -242,6 +245,7 @@ impl<'a, E: Engine> Writer<'a, E> {
         self.batch.put(Family::Revisions, change.encode());
         self.keyspace.written += super::footprint(key.len(), record.value.len());
         self.keyspace.index.insert(key, entry);
+        self.keyspace.changes += 1;
         self.batch.versions.push(PendingVersion { key: key.clone(), record });
         self.events.push(Event { kind, kv, previous: live.map(|live| live.modified) });
     }

@@ -326,3 +326,34 @@ fn a_damaged_or_foreign_index_checkpoint_costs_only_time() {
     let empty = StateMachine::open(Arc::new(MemEngine::new()), options).unwrap();
     assert!(empty.view().index().is_empty());
 }
+
+#[test]
+fn a_new_index_checkpoint_is_due_by_changes_however_few_the_revisions() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = Options { checkpoint_dir: Some(directory.path().to_owned()) };
+    let file = || std::fs::read(directory.path().join("index")).unwrap();
+    let engine = Arc::new(MemEngine::new());
+    let machine = StateMachine::open(Arc::clone(&engine), options.clone()).unwrap();
+    let mut rig = Rig { engine: Arc::clone(&engine), machine, autocommit: true };
+    let mut checkpointer = rig.machine.checkpointer();
+    rig.put("a", "1");
+    checkpointer.checkpoint().unwrap();
+    let first = file();
+    rig.put("b", "1");
+    checkpointer.checkpoint().unwrap();
+    assert_eq!(file(), first, "one change is a short tail");
+
+    rig.txn(then((0..2_000).map(|n| put_op(&format!("k{n}"), "1")).collect())).unwrap();
+    checkpointer.checkpoint().unwrap();
+    let second = file();
+    assert_ne!(second, first, "one revision, 2,000 changes");
+
+    // What a restart finds counts too: a file that fits is not written again, a long tail is.
+    let reopened = StateMachine::open(Arc::clone(&engine), options.clone()).unwrap();
+    reopened.checkpointer().checkpoint().unwrap();
+    assert_eq!(file(), second);
+    std::fs::write(directory.path().join("index"), &first).unwrap();
+    let reopened = StateMachine::open(engine, options).unwrap();
+    reopened.checkpointer().checkpoint().unwrap();
+    assert_eq!(file(), second);
+}
