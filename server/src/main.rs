@@ -44,7 +44,7 @@ fn serve(config: Config) -> ExitCode {
     cli::abort_after_logging(writer.queue().clone());
     cli::announce(&config);
     // The core runtime: consensus, apply and the log live on this one thread.
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    let runtime = match core_runtime() {
         Ok(runtime) => runtime,
         Err(error) => return cli::fail(&format!("the core runtime: {error}")),
     };
@@ -57,6 +57,33 @@ fn serve(config: Config) -> ExitCode {
         }
     }
 }
+
+/// Threads for blocking work: long reads, flushes, files.
+const POOL_THREADS: usize = 32;
+
+/// One thread for everything a put waits for, and a pool for what must not hold it up.
+fn core_runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .thread_name("pool")
+        .max_blocking_threads(POOL_THREADS)
+        .on_thread_start(give_way)
+        .build()
+}
+
+/// Lets the core and the log go first where there are too few processors for all. Threads of the
+/// engine are started from the pool and inherit this.
+#[cfg(target_os = "linux")]
+fn give_way() {
+    const NICE: i32 = 5;
+    if let Err(error) = rustix::process::setpriority_process(None, NICE) {
+        tracing::debug!(%error, "a pool thread runs with the priority of the core");
+    }
+}
+
+/// Elsewhere a priority is the whole process's.
+#[cfg(not(target_os = "linux"))]
+fn give_way() {}
 
 async fn run(config: Config, lines: logging::LineQueue) -> Result<(), String> {
     let mut signals = Signals::listen().map_err(|error| format!("signals: {error}"))?;

@@ -1,5 +1,4 @@
-//! The engine's upkeep: a family that is rarely written would keep every journal alive in which it has
-//! a change that is not in its tables yet.
+//! The engine's upkeep in the background, in small pieces.
 
 use std::time::Duration;
 
@@ -7,8 +6,9 @@ use vetch_raft::{AsyncRuntime, Platform, Replica};
 use vetch_storage::Fatal;
 use vetch_storage::engine::Budget;
 
-/// Rest between two looks; a look that finds nothing to do costs microseconds.
-const EVERY: Duration = Duration::from_secs(1);
+/// Rest between two looks; a look that finds nothing to do costs microseconds. Short, because what
+/// piles up between two is what a put may have to wait for.
+const EVERY: Duration = Duration::from_millis(200);
 /// What one look may rewrite.
 const BUDGET: Budget = Budget { bytes: 16 * 1024 * 1024 };
 

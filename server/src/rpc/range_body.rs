@@ -123,7 +123,13 @@ async fn look_up<P: Platform>(
         return view.range(request).map_err(|error| api.read_failed(error));
     }
     let (view, request) = (view.clone(), request.clone());
-    let selected = tokio::task::spawn_blocking(move || view.range(&request)).await;
+    let selected = tokio::task::spawn_blocking(move || {
+        let answer = view.range(&request)?;
+        // Walks the index, and the answer keeps it: not on the runtime, where it is asked for next.
+        answer.encoded_len();
+        Ok(answer)
+    })
+    .await;
     match selected {
         Ok(answer) => answer.map_err(|error: ReadError| api.read_failed(error)),
         Err(_cancelled_at_shutdown) => Err(Refusal::Stopped),

@@ -9,6 +9,7 @@
 //! fjall says of damage only that there is some. Its files are checked by their format before it may
 //! touch them, and searched when it fails: [`journal`], [`damage`].
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -52,6 +53,9 @@ fn memtable_bytes(options: Options, family: Family) -> u64 {
     (options.memory_budget / share).clamp(1 << 20, 64 << 20)
 }
 
+/// So much may wait in the kernel for a sync of the journal: some 10 ms of a disk's time.
+const SYNC_AHEAD_BYTES: u64 = 2 << 20;
+
 /// The engine. Share it behind an `Arc`.
 pub struct FjallEngine {
     path: PathBuf,
@@ -59,6 +63,8 @@ pub struct FjallEngine {
     applied: AtomicU64,
     /// Bytes ever given to `apply` by this process: tells when cached sizes are stale.
     written: AtomicU64,
+    /// What `written` was when the journal was last synced without its lock.
+    synced_ahead: AtomicU64,
     sizes: Mutex<sizes::Cached>,
     durable: Mutex<Durable>,
     poison: Poison,
@@ -106,6 +112,7 @@ impl FjallEngine {
             keyspaces,
             applied: AtomicU64::new(applied.get()),
             written: AtomicU64::new(0),
+            synced_ahead: AtomicU64::new(0),
             sizes: Mutex::default(),
             durable: Mutex::new(Durable { mark, reached }),
             poison: Poison::default(),
@@ -122,12 +129,48 @@ impl FjallEngine {
         self.poison.set(to_fatal(&self.path, doing, error))
     }
 
+    /// Lets go of full journals, which a restart would have to read again: a family that is rarely
+    /// written keeps every journal alive in which it has an unflushed change. A family whose last
+    /// buffer still waits for its flush is left alone: fjall stops writes when four are waiting.
+    fn release_journals(&self) -> Result<(), Fatal> {
+        let waiting = |keyspace: &Keyspace| keyspace.sealed_memtable_count() > 0;
+        if self.db.journal_count() < 2 || self.keyspaces.iter().any(waiting) {
+            return Ok(());
+        }
+        for keyspace in &self.keyspaces {
+            keyspace.rotate_memtable().map_err(|error| self.stop("flushing a family", error))?;
+        }
+        Ok(())
+    }
+
     /// Moves what the kernel still holds of the journal to the disk without fjall's journal lock,
-    /// so that the sync under the lock, which stops `apply`, finds next to nothing to do.
-    fn sync_journal_ahead(&self, reached: journal::Reached) -> Result<(), Fatal> {
-        let journal = self.path.join(format!("{}.jnl", reached.end.number));
-        let synced = std::fs::File::open(&journal).and_then(|file| file.sync_data());
-        synced.map_err(|error| self.poison.set(Fatal::io(&journal, "syncing the journal", &error)))
+    /// so that a sync under the lock, which stops `apply`, finds next to nothing to do. fjall syncs
+    /// so before each flush, and `persist` does.
+    fn sync_journal_ahead(&self, number: u64) -> Result<(), Fatal> {
+        let journal = layout::journal(&self.path, number);
+        match std::fs::File::open(&journal).and_then(|file| file.sync_data()) {
+            // Full meanwhile, and everything in it is in synced tables.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            synced => synced.map_err(|error| {
+                self.poison.set(Fatal::io(&journal, "syncing the journal", &error))
+            }),
+        }
+    }
+
+    /// See [`SYNC_AHEAD_BYTES`].
+    fn sync_ahead_if_due(&self) -> Result<(), Fatal> {
+        let written = self.written.load(Ordering::Relaxed);
+        if written - self.synced_ahead.load(Ordering::Relaxed) < SYNC_AHEAD_BYTES {
+            return Ok(());
+        }
+        let journals = layout::journals(&self.path).map_err(|error| {
+            self.poison.set(Fatal::io(&self.path, "listing the journals", &error))
+        })?;
+        if let Some((newest, _)) = journals.last() {
+            self.sync_journal_ahead(*newest)?;
+        }
+        self.synced_ahead.store(written, Ordering::Relaxed);
+        Ok(())
     }
 }
 
@@ -204,7 +247,7 @@ impl Engine for FjallEngine {
         // the one of a journal that is full meanwhile.
         let reached =
             journal::follow(&self.path, durable.reached).map_err(|fatal| self.poison.set(fatal))?;
-        self.sync_journal_ahead(reached)?;
+        self.sync_journal_ahead(reached.end.number)?;
         self.db
             .persist(PersistMode::SyncAll)
             .map_err(|error| self.stop("syncing the journal", error))?;
@@ -230,15 +273,8 @@ impl Engine for FjallEngine {
     fn maintain(&self, budget: Budget) -> Result<bool, Fatal> {
         let _ = budget;
         self.poison.check()?;
-        // A family that is rarely written keeps every journal alive in which it has an unflushed
-        // change; flushing it is cheap exactly because it is rarely written.
-        if self.db.journal_count() > 2 {
-            for keyspace in &self.keyspaces {
-                keyspace
-                    .rotate_memtable()
-                    .map_err(|error| self.stop("flushing an idle family", error))?;
-            }
-        }
+        self.sync_ahead_if_due()?;
+        self.release_journals()?;
         Ok(false)
     }
 }

@@ -68,7 +68,7 @@ pub(super) fn prepare(path: &Path, durable: JournalEnd, flushed: u64) -> Result<
         return Err(layout::missing(&path.join("*.jnl")));
     };
     if durable.number > *newest {
-        return Err(layout::missing(&path.join(format!("{}.jnl", durable.number))));
+        return Err(layout::missing(&layout::journal(path, durable.number)));
     }
     let mut reached = Reached::default();
     for (number, file) in &journals {
@@ -113,7 +113,7 @@ pub(super) fn follow(path: &Path, reached: Reached) -> Result<Reached, Fatal> {
 }
 
 fn damaged(path: &Path, at: JournalEnd, expected: &str, found: &str) -> Fatal {
-    archive::damaged(&path.join(format!("{}.jnl", at.number)), at.offset, expected, found)
+    archive::damaged(&layout::journal(path, at.number), at.offset, expected, found)
 }
 
 fn cut(file: &Path, end: u64, fault: &Fault) -> Result<(), Fatal> {

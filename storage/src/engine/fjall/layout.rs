@@ -142,6 +142,11 @@ pub(super) fn journals(path: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     Ok(journals)
 }
 
+/// Where the journal of a number is.
+pub(super) fn journal(path: &Path, number: u64) -> PathBuf {
+    path.join(format!("{number}.jnl"))
+}
+
 /// A journal's number, if the file is one.
 pub(super) fn journal_number(file: &Path) -> Option<u64> {
     if file.extension() != Some(OsStr::new("jnl")) {
