@@ -6,7 +6,14 @@
 //!
 //! CRCs of concatenations can be computed from the parts' CRCs and lengths, and every change record
 //! holds its own: a compaction's hash reads no value. `HashKV` on request does read all values, because
-//! whoever asks wants to know what the disk says.
+//! whoever asks wants to know what the disk says. In the order of history that would be one random read
+//! per record; so they are read in the order they lie in, and must be the ones that the change records
+//! speak of.
+
+use std::ops::Bound;
+
+use bytes::Bytes;
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::combine::Combiner;
 use super::index::IndexEntry;
@@ -16,7 +23,9 @@ use super::wire;
 use crate::engine::{Engine, Family, Order};
 use crate::error::{ApplyError, Fatal, ReadError};
 use crate::schema::change::{self, ChangeRecord};
+use crate::schema::checksum::corrupt;
 use crate::schema::state::{self, CompactionHash, CompactionHashes, StateKey};
+use crate::schema::version::{self, VersionRecord};
 use crate::types::{Revision, RevisionKey};
 use crate::view::HashKv;
 
@@ -102,16 +111,17 @@ impl Hasher {
         is_newest(reader, change, until)
     }
 
-    /// Takes in a change by the checksum it carries.
+    /// Takes in a change by the checksum it carries; whether it is part of the hash.
     pub(crate) fn add<E: Engine>(
         &mut self,
         reader: &Reader<'_, E>,
         change: &ChangeRecord,
-    ) -> Result<(), Fatal> {
-        if self.includes(reader, change)? {
+    ) -> Result<bool, Fatal> {
+        let is_included = self.includes(reader, change)?;
+        if is_included {
             self.crc = self.combiner.combine(self.crc, change.hash, change_len(change) as u64);
         }
-        Ok(())
+        Ok(is_included)
     }
 
     /// Takes in a change by what is stored.
@@ -151,7 +161,7 @@ pub(crate) fn is_newest<E: Engine>(
 }
 
 fn any_lives<E: Engine>(reader: &Reader<'_, E>, at: Revision) -> Result<bool, Fatal> {
-    let all = KeyRange::From(bytes::Bytes::new());
+    let all = KeyRange::From(Bytes::new());
     let live = reader.index.count(&all);
     let changed = reader.index.changed_since(&all, at).filter(|(_, now)| !now.tombstone).count();
     if live > changed as u64 {
@@ -193,13 +203,98 @@ pub(crate) fn hash_kv<E: Engine>(
     }
     let revision = if asked.0 == 0 { reader.revision } else { asked };
     let compacted = reader.compacted.unwrap_or(Revision::NEVER_COMPACTED);
-    let mut hasher = Hasher::new(reader, revision, compacted, false)?;
-    let bounds = change::bounds(RevisionKey::default(), revision);
-    for item in reader.engine.scan(Family::Revisions, bounds, Order::Ascending) {
-        let (key, value) = item.map_err(ReadError::Fatal)?;
-        hasher.add_stored(reader, &ChangeRecord::decode(&key, &value)?)?;
+    let hasher = Hasher::new(reader, revision, compacted, false)?;
+    let (hash, named) = hash_changes(reader, hasher)?;
+    let hash = if stored_versions(reader, &hasher)? == named {
+        hash
+    } else {
+        hash_stored(reader, hasher)?
+    };
+    Ok(HashKv { hash, compact_revision: compacted.0, hash_revision: revision })
+}
+
+/// A set of changes, whatever their order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct ChangeSet {
+    len: u64,
+    /// Sum of hashes of the changes' places and checksums.
+    sum: u64,
+}
+
+impl ChangeSet {
+    fn add(&mut self, change: &ChangeRecord) {
+        let at = change.entry.modified;
+        let mut fact = [0; 16];
+        fact[..8].copy_from_slice(&at.main.0.to_le_bytes());
+        fact[8..12].copy_from_slice(&at.sub.to_le_bytes());
+        fact[12..].copy_from_slice(&change.hash.to_le_bytes());
+        self.len += 1;
+        self.sum = self.sum.wrapping_add(xxh3_64(&fact));
     }
-    Ok(HashKv { hash: hasher.finish(), compact_revision: compacted.0, hash_revision: revision })
+}
+
+fn changes<'a, E: Engine>(
+    reader: &Reader<'a, E>,
+    until: Revision,
+) -> impl Iterator<Item = Result<ChangeRecord, Fatal>> + 'a {
+    let bounds = change::bounds(RevisionKey::default(), until);
+    let scan = reader.engine.scan(Family::Revisions, bounds, Order::Ascending);
+    scan.map(|item| item.and_then(|(key, value)| ChangeRecord::decode(&key, &value)))
+}
+
+/// The hash by the checksums in the change records, and which changes it is of.
+fn hash_changes<E: Engine>(
+    reader: &Reader<'_, E>,
+    mut hasher: Hasher,
+) -> Result<(u32, ChangeSet), Fatal> {
+    let mut named = ChangeSet::default();
+    for change in changes(reader, hasher.revision) {
+        let change = change?;
+        if hasher.add(reader, &change)? {
+            named.add(&change);
+        }
+    }
+    Ok((hasher.finish(), named))
+}
+
+/// The changes of the hash as the stored versions are, read in their own order.
+fn stored_versions<E: Engine>(reader: &Reader<'_, E>, hasher: &Hasher) -> Result<ChangeSet, Fatal> {
+    let mut stored = ChangeSet::default();
+    let all = (Bound::Unbounded, Bound::Unbounded);
+    for item in reader.engine.scan(Family::Versions, all, Order::Ascending) {
+        let (engine_key, value) = item?;
+        let (record, long_key) = VersionRecord::decode(&engine_key, &value)?;
+        let key = long_key.or_else(|| version::short_key(&engine_key));
+        let Some(key) = key else {
+            return Err(corrupt(
+                Family::Versions,
+                &engine_key,
+                "a key of a version",
+                "other bytes",
+            ));
+        };
+        let change = change_of(key, &record);
+        if hasher.includes(reader, &change)? {
+            stored.add(&change);
+        }
+    }
+    Ok(stored)
+}
+
+/// The change that made a version.
+fn change_of(key: Bytes, record: &VersionRecord) -> ChangeRecord {
+    let entry = record.entry();
+    let hash = change_hash(&key, &entry, &record.value);
+    ChangeRecord { key, entry, previous: None, hash }
+}
+
+/// The hash of what is stored, change by change: names what is missing, and differs from that of other
+/// members where a record does.
+fn hash_stored<E: Engine>(reader: &Reader<'_, E>, mut hasher: Hasher) -> Result<u32, Fatal> {
+    for change in changes(reader, hasher.revision) {
+        hasher.add_stored(reader, &change?)?;
+    }
+    Ok(hasher.finish())
 }
 
 /// The hash a compaction to this revision has taken, if it is one of the last ten.

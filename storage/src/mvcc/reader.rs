@@ -136,14 +136,7 @@ impl<E: Engine> Reader<'_, E> {
             return Ok(Some(now).filter(|entry| !entry.tombstone));
         }
         let record = self.newest_at(key, at)?;
-        Ok(record.filter(|record| !record.tombstone).map(|record| IndexEntry {
-            created: record.created,
-            modified: record.modified,
-            version: record.version,
-            lease: record.lease,
-            value_len: u32::try_from(record.value.len()).expect("values are below 4 GiB"),
-            tombstone: false,
-        }))
+        Ok(record.filter(|record| !record.tombstone).map(|record| record.entry()))
     }
 
     /// The keys of `range` that have changed since `at`, in key order, each with whether it existed

@@ -52,6 +52,22 @@ pub(crate) fn push_stem(out: &mut Vec<u8>, key: &[u8]) {
     out.extend_from_slice(&crc32fast::hash(key).to_be_bytes());
 }
 
+/// The key of a stem that [`push_stem`] made; `None` for a long key's, which does not hold it, and for
+/// what is no stem.
+pub(crate) fn from_stem(stem: &[u8]) -> Option<Vec<u8>> {
+    let escaped = stem.strip_suffix(&[TERMINATOR])?;
+    let mut key = Vec::with_capacity(escaped.len());
+    let mut bytes = escaped.iter();
+    while let Some(byte) = bytes.next() {
+        key.push(match *byte {
+            ESCAPE => bytes.next()?.checked_sub(1).filter(|plain| *plain <= ESCAPE)?,
+            TERMINATOR => return None,
+            plain => plain,
+        });
+    }
+    Some(key)
+}
+
 /// Whether `key` is stored cut and hashed.
 pub(crate) fn is_long(key: &[u8]) -> bool {
     // Each byte takes one or two when escaped: most keys are decided by their length alone.
@@ -84,6 +100,7 @@ mod tests {
         ) {
             let (sa, sb) = (stem(&a), stem(&b));
             prop_assert_eq!(a.cmp(&b), sa.cmp(&sb));
+            prop_assert_eq!(from_stem(&sa), Some(a.clone()));
             if a != b {
                 prop_assert!(!sa.starts_with(&sb) && !sb.starts_with(&sa));
             }
@@ -96,6 +113,7 @@ mod tests {
             let long = vec![filler; 1 << 20];
             assert!(is_long(&long));
             assert!(stem(&long).len() + 12 <= MAX_KEY_BYTES);
+            assert_eq!(from_stem(&stem(&long)), None);
             for (cut, tail) in [(1, 0), (1, 1), (1, 2), (5, 0xfe), (20_000, 0), (23_000, 0xff)] {
                 let mut short = long[..cut].to_vec();
                 short.push(tail);

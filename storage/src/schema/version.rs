@@ -12,6 +12,7 @@ use vetch_proto::mvccpb::KeyValue;
 use super::{checksum, user_key};
 use crate::engine::Family;
 use crate::error::Fatal;
+use crate::mvcc::index::IndexEntry;
 use crate::types::{LeaseId, Revision, RevisionKey, Version};
 
 const TOMBSTONE: u8 = 1;
@@ -31,6 +32,18 @@ pub(crate) struct VersionRecord {
 }
 
 impl VersionRecord {
+    /// What the index holds of it.
+    pub(crate) fn entry(&self) -> IndexEntry {
+        IndexEntry {
+            created: self.created,
+            modified: self.modified,
+            version: self.version,
+            lease: self.lease,
+            value_len: u32::try_from(self.value.len()).expect("values are below 4 GiB"),
+            tombstone: self.tombstone,
+        }
+    }
+
     /// As clients see it.
     pub(crate) fn into_key_value(self, key: Bytes) -> KeyValue {
         KeyValue {
@@ -109,6 +122,12 @@ impl VersionRecord {
         record.value = body;
         Some((record, long_key))
     }
+}
+
+/// The user key in an engine key; `None` if it is a long one, which the record carries.
+pub(crate) fn short_key(engine_key: &[u8]) -> Option<Bytes> {
+    let (stem, _) = engine_key.split_last_chunk::<REVISION_LEN>()?;
+    user_key::from_stem(stem).map(Bytes::from)
 }
 
 /// Where the version of `user_key` at `at` is stored. Smaller engine keys of the same user key are
