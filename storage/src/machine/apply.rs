@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use vetch_proto::etcdserverpb::alarm_request::AlarmAction;
 use vetch_proto::etcdserverpb::{
-    AlarmMember, AlarmRequest, AlarmResponse, CompactionRequest, DeleteRangeRequest,
+    AlarmMember, AlarmRequest, AlarmResponse, AlarmType, CompactionRequest, DeleteRangeRequest,
     LeaseCheckpointRequest, LeaseGrantRequest, Member, PutRequest, ResponseHeader, TxnRequest,
 };
 use vetch_proto::vetchpb::proposal::Command;
@@ -235,7 +235,7 @@ impl<E: Engine> StateMachine<E> {
         let kind = AlarmKind::from_proto(request.alarm);
         let named = AlarmMember { member_id: request.member_id, alarm: request.alarm };
         let alarms = match (AlarmAction::try_from(request.action), kind) {
-            (Ok(AlarmAction::Get), _) => self.list_alarms(kind),
+            (Ok(AlarmAction::Get), _) => self.list_alarms(request.alarm),
             (Ok(AlarmAction::Activate), Some(kind)) => {
                 self.state.alarms.activate(member, kind);
                 self.batch.put_state(StateKey::Alarm(member, kind), &Nothing {});
@@ -255,14 +255,15 @@ impl<E: Engine> StateMachine<E> {
         Outcome::of(Response::Alarm(AlarmResponse { header, alarms }))
     }
 
-    fn list_alarms(&self, kind: Option<AlarmKind>) -> Vec<AlarmMember> {
+    /// Those of a kind by its wire number: all for "none", none for a number without a meaning.
+    fn list_alarms(&self, number: i32) -> Vec<AlarmMember> {
         let active = self.state.alarms.iter();
         active
-            .filter(|(_, active)| kind.is_none_or(|kind| kind == *active))
             .map(|(member, kind)| AlarmMember {
                 member_id: member.0,
                 alarm: kind.to_proto().into(),
             })
+            .filter(|alarm| number == i32::from(AlarmType::None) || number == alarm.alarm)
             .collect()
     }
 

@@ -130,6 +130,8 @@ pub(crate) fn engine_key(at: RevisionKey) -> Bytes {
 
 /// The engine keys of all changes from `first` to the end of revision `last`.
 pub(crate) fn bounds(first: RevisionKey, last: Revision) -> Bounds {
+    // There are none before revision 2, and the keys of negative ones would sort behind all others.
+    let (first, last) = (first.max(RevisionKey::default()), last.max(Revision(0)));
     (
         Bound::Included(engine_key(first)),
         Bound::Included(engine_key(RevisionKey { main: last, sub: u32::MAX })),

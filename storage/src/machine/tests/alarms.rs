@@ -81,6 +81,17 @@ fn corrupt_stops_everything_but_alarms_and_membership_and_reads_go_on() {
 }
 
 #[test]
+fn an_alarm_number_without_a_meaning_lists_nothing() {
+    let mut rig = Rig::new();
+    alarm(&mut rig, AlarmAction::Activate, 1, AlarmType::Nospace);
+    let request = AlarmRequest { action: AlarmAction::Get.into(), member_id: 1, alarm: 77 };
+    match rig.propose(Command::Alarm(request)).response.unwrap() {
+        Response::Alarm(response) => assert_eq!(response.alarms, []),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
 fn unknown_alarm_numbers_change_nothing() {
     let mut rig = Rig::new();
     let request = AlarmRequest { action: 1, member_id: 1, alarm: 77 };

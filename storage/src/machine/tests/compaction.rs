@@ -73,6 +73,26 @@ fn a_key_written_again_after_its_deletion_survives_the_deletions_compaction() {
     assert_eq!(rig.reopen().get("a").unwrap().value, "2");
 }
 
+/// etcd's check for duplicate keys lets this transaction in, and its compaction then deletes the put:
+/// etcd 3.7.1 ends with "range failed to find revision pair". Here the key stays.
+#[test]
+fn a_key_deleted_and_written_again_in_one_revision_survives_a_compaction_to_it() {
+    let mut rig = Rig::new();
+    rig.put("a", "1"); // 2
+    rig.txn(then(vec![delete_op("a", "\0"), put_op("a", "2")])).unwrap(); // 3
+    rig.put("b", ""); // 4
+    for compacted in [3, 4] {
+        rig.compact(compacted).unwrap();
+        rig.reclaim(1);
+        for rig in [&rig, &rig.reopen()] {
+            let kv = rig.get("a").unwrap();
+            assert_eq!((kv.value, kv.version, kv.create_revision), (bytes("2"), 1, 3));
+        }
+        rig = rig.reopen();
+    }
+    assert_eq!(rig.stored(), [(3, 1), (4, 0)]);
+}
+
 #[test]
 fn a_held_view_pins_what_it_can_read() {
     let mut rig = Rig::new();

@@ -42,6 +42,16 @@ fn history_gives_the_same_events_as_apply_did() {
 }
 
 #[test]
+fn history_from_before_the_first_revision_is_all_of_it() {
+    let (rig, live) = busy();
+    let everything = KeyRange::From(bytes(""));
+    for from in [0, -1, i64::MIN] {
+        let page = rig.view().events(&everything, Revision(from), usize::MAX, usize::MAX).unwrap();
+        assert_eq!((page.batches, page.next), (live.clone(), Revision(rig.revision() + 1)));
+    }
+}
+
+#[test]
 fn a_deletion_carries_key_and_revision_only_and_a_put_the_whole_record() {
     let (_, live) = busy();
     let batch = live.iter().find(|batch| batch.revision == Revision(6)).unwrap();
