@@ -16,6 +16,8 @@ pub mod machine;
 pub mod member;
 pub mod mvcc;
 mod schema;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod types;
 pub mod view;
 
