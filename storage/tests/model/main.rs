@@ -39,7 +39,7 @@ fn on_disk<S: Store>(
 }
 
 proptest! {
-    #![proptest_config(cases(160, 1))]
+    #![proptest_config(cases(120, 1))]
 
     #[test]
     fn the_machine_on_memory_is_the_model(
