@@ -73,6 +73,7 @@ pub(super) fn prepare(path: &Path, durable: JournalEnd, flushed: u64) -> Result<
     let mut reached = Reached::default();
     for (number, file) in &journals {
         let (found, fault) = walk(file, Reached::at_start(*number, reached.last))
+            .and_then(|(found, fault)| Ok((found, unless_blank(file, found, fault)?)))
             .map_err(|error| Fatal::io(file, "reading a journal", &error))?;
         // A journal was synced before the next one was begun.
         let is_sealed = number < newest;
@@ -107,7 +108,7 @@ pub(super) fn follow(path: &Path, reached: Reached) -> Result<Reached, Fatal> {
     } else {
         Reached::at_start(number, reached.last)
     };
-    // A batch that is being written meanwhile ends the walk; it is not applied yet.
+    // A batch that is being written meanwhile ends the walk, or the blank rest does; neither is applied.
     let (reached, _unfinished) = walk(&file, from).map_err(|error| io(&file, &error))?;
     Ok(reached)
 }
@@ -135,8 +136,9 @@ impl Reached {
     }
 }
 
-/// Reads whole batches; a fault is what follows them, unless that is nothing or zeros.
-fn walk(path: &Path, mut reached: Reached) -> io::Result<(Reached, Option<Fault>)> {
+/// Reads whole batches, and what is wrong with the next one: always something, if only that there is
+/// none.
+fn walk(path: &Path, mut reached: Reached) -> io::Result<(Reached, Fault)> {
     let mut file = File::open(path)?;
     let len = file.metadata()?.len();
     file.seek(SeekFrom::Start(reached.end.offset.min(len)))?;
@@ -152,14 +154,17 @@ fn walk(path: &Path, mut reached: Reached) -> io::Result<(Reached, Option<Fault>
             Err(Stop::Io(error)) => return Err(error),
             Err(Stop::Fault(fault)) if fault.in_last => {
                 let end = reached.last.map_or(reached.end, |last| last.start);
-                return Ok((Reached { end, last: None }, Some(fault)));
+                return Ok((Reached { end, last: None }, fault));
             }
-            Err(Stop::Fault(fault)) => {
-                let is_blank = rest_is_blank(path, reached.end.offset)?;
-                return Ok((reached, if is_blank { None } else { Some(fault) }));
-            }
+            Err(Stop::Fault(fault)) => return Ok((reached, fault)),
         }
     }
+}
+
+/// Nothing is wrong with an end that nothing follows but zeros.
+fn unless_blank(path: &Path, reached: Reached, fault: Fault) -> io::Result<Option<Fault>> {
+    let is_end = !fault.in_last && rest_is_blank(path, reached.end.offset)?;
+    Ok(if is_end { None } else { Some(fault) })
 }
 
 /// Journals are made longer than what is in them.
