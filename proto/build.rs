@@ -7,12 +7,13 @@ use std::path::PathBuf;
 
 use prost::Message;
 
-const FILES: [&str; 10] = [
+const FILES: [&str; 11] = [
     "auth",
     "health",
     "lease",
     "membership",
     "mvcc",
+    "peer",
     "raft_internal",
     "rpc",
     "v3election",

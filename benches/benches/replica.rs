@@ -44,6 +44,7 @@ fn start<P: Platform>(data_dir: &Path) -> Start<P> {
         },
         cluster: ClusterId(1),
         member: Member { name: "bench".into(), ..Member::default() },
+        peers: Vec::new(),
         observer: Arc::new(Nobody),
     }
 }

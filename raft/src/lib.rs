@@ -11,7 +11,7 @@ pub mod log;
 pub mod manifest;
 pub mod platform;
 pub mod replica;
-pub(crate) mod transport;
+pub mod transport;
 pub mod types;
 
 pub use openraft::AsyncRuntime;

@@ -13,10 +13,11 @@ use openraft_rt::{AsyncRuntime, Instant};
 use prost::Message;
 use tokio::sync::oneshot;
 use vetch_proto::vetchpb::{MemberRecord, Proposal};
-use vetch_storage::{Applied, Entry, Fatal, LogId, StateMachine};
+use vetch_storage::{Applied, Entry, Fatal, LogId, NodeId, StateMachine};
 
 use crate::platform::{Platform, yield_now};
 use crate::replica::ApplyObserver;
+use crate::replica::awaited::Awaited;
 use crate::replica::progress::Progress;
 use crate::types::cause::into_io;
 use crate::types::membership::{decode_membership, encode_membership};
@@ -42,6 +43,7 @@ pub(crate) struct Applier<P: Platform> {
     membership: StoredMembership,
     observer: Arc<dyn ApplyObserver<P>>,
     progress: Arc<Progress>,
+    awaited: Arc<Awaited>,
     marks: Arc<SnapshotMarks>,
     /// Dropped with the applier: tells the replica's shutdown that the engine is no longer written.
     _gone: oneshot::Sender<()>,
@@ -51,6 +53,8 @@ pub(crate) struct Applier<P: Platform> {
 struct Batch<P: Platform> {
     applied: Vec<Arc<Applied>>,
     waiting: Vec<(usize, ApplyResponder<Config<P>>)>,
+    /// Requests that this member gave to another leader.
+    awaited: Vec<(usize, u64)>,
 }
 
 impl<P: Platform> Applier<P> {
@@ -59,17 +63,18 @@ impl<P: Platform> Applier<P> {
         node: u64,
         observer: Arc<dyn ApplyObserver<P>>,
         progress: Arc<Progress>,
+        awaited: Arc<Awaited>,
         marks: Arc<SnapshotMarks>,
         gone: oneshot::Sender<()>,
     ) -> Result<Self, Fatal> {
         let membership = stored_membership(&machine)?;
         progress.advance(machine.applied());
-        progress.set_sole_voter(is_sole_voter(node, membership.membership()));
+        progress.set_sole_voter(votes_alone(node, membership.membership()));
         marks.set_applied(machine.applied(), &membership);
-        Ok(Self { machine, node, membership, observer, progress, marks, _gone: gone })
+        Ok(Self { machine, node, membership, observer, progress, awaited, marks, _gone: gone })
     }
 
-    fn apply_entry(&mut self, entry: types::Entry) -> Result<Applied, Fatal> {
+    fn apply_entry(&mut self, entry: types::Entry, batch: &mut Batch<P>) -> Result<Applied, Fatal> {
         let id = log_id(&entry.log_id);
         match entry.payload {
             Payload::Blank => self.machine.apply(id, Entry::Blank),
@@ -79,6 +84,9 @@ impl<P: Platform> Applier<P> {
                 let applied = self.machine.apply(id, Entry::Proposal(&proposal))?;
                 if let Some(command) = &proposal.command {
                     self.observer.on_command(command, &applied, start.elapsed());
+                }
+                if self.awaited.anybody() {
+                    batch.awaited.push((batch.applied.len(), proposal.request_id));
                 }
                 Ok(applied)
             }
@@ -97,7 +105,7 @@ impl<P: Platform> Applier<P> {
     ) -> Result<Applied, Fatal> {
         let record = record.map(MemberRecord::decode).transpose();
         let record = record.map_err(|e| undecodable(id, &e))?.unwrap_or_default();
-        let removed = (record.removed != 0).then_some(vetch_storage::NodeId(record.removed));
+        let removed = (record.removed != 0).then_some(NodeId(record.removed));
         let encoded = encode_membership(&membership);
         let entry = Entry::Membership { encoded, member: record.member, removed };
         let applied = self.machine.apply(id, entry)?;
@@ -114,18 +122,29 @@ impl<P: Platform> Applier<P> {
         self.observer.on_committed(start.elapsed());
         self.observer.on_applied(&self.machine.view(), &batch.applied);
         self.marks.set_applied(last, &self.membership);
-        self.progress.set_sole_voter(is_sole_voter(self.node, self.membership.membership()));
+        self.progress.set_sole_voter(votes_alone(self.node, self.membership.membership()));
         self.progress.advance(last);
         for (at, responder) in batch.waiting.drain(..) {
             responder.send(Arc::clone(&batch.applied[at]));
+        }
+        for (at, request) in batch.awaited.drain(..) {
+            self.awaited.applied(request, &batch.applied[at]);
         }
         batch.applied.clear();
         Ok(())
     }
 }
 
+/// Whether `node` alone decided what `machine` has applied.
+pub(crate) fn is_sole_voter<E: vetch_storage::Engine>(
+    machine: &StateMachine<E>,
+    node: NodeId,
+) -> Result<bool, Fatal> {
+    Ok(votes_alone(node.0, stored_membership(machine)?.membership()))
+}
+
 /// Whether this member alone decides what is committed.
-fn is_sole_voter(node: u64, membership: &Membership) -> bool {
+fn votes_alone(node: u64, membership: &Membership) -> bool {
     membership.voter_ids().eq([node])
 }
 
@@ -160,10 +179,11 @@ impl<P: Platform> RaftStateMachine<Config<P>> for Applier<P> {
     where
         S: Stream<Item = Result<EntryResponder<Config<P>>, io::Error>> + Unpin + Send,
     {
-        let mut batch = Batch::<P> { applied: Vec::new(), waiting: Vec::new() };
+        let mut batch =
+            Batch::<P> { applied: Vec::new(), waiting: Vec::new(), awaited: Vec::new() };
         while let Some(item) = entries.next().await {
             let (entry, responder) = item?;
-            let applied = self.apply_entry(entry).map_err(into_io)?;
+            let applied = self.apply_entry(entry, &mut batch).map_err(into_io)?;
             if let Some(responder) = responder {
                 batch.waiting.push((batch.applied.len(), responder));
             }

@@ -17,7 +17,7 @@ const MEMBERSHIP: u8 = 2;
 /// Bytes of an entry before what it carries.
 const ENTRY_HEAD: usize = 17;
 
-pub(super) fn encode_entry(entry: &Entry, out: &mut Vec<u8>) {
+pub(crate) fn encode_entry(entry: &Entry, out: &mut Vec<u8>) {
     encode_log_id(&entry.log_id, out);
     match &entry.payload {
         Payload::Blank => out.push(BLANK),
@@ -38,7 +38,7 @@ pub(super) fn encode_entry(entry: &Entry, out: &mut Vec<u8>) {
 }
 
 /// Bytes that an entry's record payload takes, near enough for a budget.
-pub(super) fn entry_size(entry: &Entry) -> usize {
+pub(crate) fn entry_size(entry: &Entry) -> usize {
     let carried = match &entry.payload {
         Payload::Blank => 0,
         Payload::Proposal(EncodedProposal(bytes)) => bytes.len(),
@@ -48,7 +48,7 @@ pub(super) fn entry_size(entry: &Entry) -> usize {
 }
 
 /// The entry, sharing `payload`'s memory.
-pub(super) fn decode_entry(payload: &Bytes) -> Option<Entry> {
+pub(crate) fn decode_entry(payload: &Bytes) -> Option<Entry> {
     let log_id = decode_log_id(payload.get(..16)?)?;
     let rest = payload.slice(ENTRY_HEAD.min(payload.len())..);
     let payload = match *payload.get(16)? {

@@ -5,7 +5,7 @@
 //! a replay, and a later record's presence says that earlier ones were written. `recovery` knows which damage a
 //! crash can cause and refuses any other.
 
-mod codec;
+pub(crate) mod codec;
 mod error;
 mod index;
 pub mod reader;

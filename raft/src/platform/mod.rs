@@ -1,4 +1,4 @@
-//! What the outside world decides for a node: runtime, engine, disk.
+//! What the outside world decides for a node: runtime, engine, disk, transport.
 //!
 //! - [`tokio`]: what ships. Tokio's runtime, files, the configured engine.
 //! - [`sim`]: virtual time, a simulated disk, the memory engine.
@@ -15,6 +15,7 @@ use vetch_storage::{Engine, Fatal};
 use crate::disk::{Disk, DiskError};
 use crate::log::LogOptions;
 use crate::manifest::DirLock;
+use crate::transport::Transport;
 
 pub(crate) mod latest;
 pub mod sim;
@@ -28,6 +29,8 @@ pub trait Platform: Debug + Clone + Send + Sync + 'static {
     type Runtime: AsyncRuntime;
     /// The state machine's engine.
     type Engine: Engine + Debug;
+    /// The way to other members.
+    type Transport: Transport;
 
     /// The engine's name as the manifest records it.
     fn engine_name(&self) -> &'static str;
@@ -51,6 +54,9 @@ pub trait Platform: Debug + Clone + Send + Sync + 'static {
 
     /// Where the state machine keeps its index checkpoints, if this world has such files.
     fn checkpoint_dir(&self, dir: &Path) -> Option<PathBuf>;
+
+    /// This machine's end of the network.
+    fn transport(&self) -> Self::Transport;
 
     /// Runs blocking work away from the tasks of the runtime.
     fn blocking<T: Send + 'static>(

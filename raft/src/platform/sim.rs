@@ -16,6 +16,7 @@ use crate::disk::sim::{SimDisk, Timing};
 use crate::disk::{Disk, DiskError};
 use crate::log::LogOptions;
 use crate::manifest::DirLock;
+use crate::transport::sim::{SimNetwork, SimTransport};
 
 /// One simulated machine: what survives its crashes is here. Clones are the same machine.
 #[derive(Clone, Debug)]
@@ -24,16 +25,23 @@ pub struct Sim {
     engine: Arc<MemEngine>,
     disks: Arc<Mutex<BTreeMap<PathBuf, SimDisk>>>,
     random: Arc<AtomicU64>,
+    transport: SimTransport,
 }
 
 impl Sim {
-    /// A machine with nothing on it, all of whose chance comes from `seed`.
+    /// A machine with nothing on it, all of whose chance comes from `seed`, on a network of its own.
     pub fn new(seed: u64) -> Self {
+        Self::on(&SimNetwork::new(seed), seed)
+    }
+
+    /// A machine with nothing on it, on `network`.
+    pub fn on(network: &SimNetwork, seed: u64) -> Self {
         Self {
             seed,
             engine: Arc::new(MemEngine::new()),
             disks: Arc::default(),
             random: Arc::new(AtomicU64::new(seed)),
+            transport: SimTransport::new(network.clone()),
         }
     }
 
@@ -79,6 +87,7 @@ impl Sim {
     }
 
     fn after(&self, engine: MemEngine, crash: impl Fn(&SimDisk) -> SimDisk) -> Self {
+        self.transport.die();
         let disks = self.disks.lock();
         let disks = disks.iter().map(|(dir, disk)| (dir.clone(), crash(disk))).collect();
         Self {
@@ -86,6 +95,7 @@ impl Sim {
             engine: Arc::new(engine),
             disks: Arc::new(Mutex::new(disks)),
             random: Arc::clone(&self.random),
+            transport: SimTransport::new(self.transport.network().clone()),
         }
     }
 }
@@ -93,6 +103,7 @@ impl Sim {
 impl Platform for Sim {
     type Runtime = SimRuntime;
     type Engine = MemEngine;
+    type Transport = SimTransport;
 
     fn engine_name(&self) -> &'static str {
         "mem"
@@ -121,6 +132,10 @@ impl Platform for Sim {
 
     fn checkpoint_dir(&self, _: &Path) -> Option<PathBuf> {
         None
+    }
+
+    fn transport(&self) -> SimTransport {
+        self.transport.clone()
     }
 
     /// Runs it in place: a second thread would end at another moment in every run.

@@ -14,6 +14,7 @@ use vetch_storage::{Engine, Fatal};
 use super::Platform;
 use crate::disk::{Disk, DiskError, DiskObserver, FsDisk};
 use crate::manifest::DirLock;
+use crate::transport::none::NoPeers;
 
 type OpenEngine<E> = dyn Fn(&Path) -> Result<E, Fatal> + Send + Sync;
 
@@ -55,6 +56,7 @@ impl<E> fmt::Debug for Tokio<E> {
 impl<E: Engine + fmt::Debug> Platform for Tokio<E> {
     type Runtime = TokioRuntime;
     type Engine = E;
+    type Transport = NoPeers;
 
     fn engine_name(&self) -> &'static str {
         self.engine_name
@@ -78,6 +80,10 @@ impl<E: Engine + fmt::Debug> Platform for Tokio<E> {
 
     fn checkpoint_dir(&self, dir: &Path) -> Option<PathBuf> {
         Some(dir.to_owned())
+    }
+
+    fn transport(&self) -> NoPeers {
+        NoPeers
     }
 
     #[expect(clippy::disallowed_methods, reason = "this is where the platform's own is made")]

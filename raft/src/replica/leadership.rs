@@ -4,21 +4,26 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use openraft::ServerState;
-use openraft_rt::{AsyncRuntime, Select2, WatchReceiver};
+use openraft_rt::{AsyncRuntime, Instant, Select2, WatchReceiver};
+use parking_lot::Mutex;
 use vetch_storage::{NodeId, Term};
 
+use super::propose::InstantOf;
 use super::{Inner, LeaderChange};
 use crate::platform::Platform;
 use crate::platform::latest::{Latest, LatestReader};
 
 /// What the group's last message said about its leader.
 #[derive(Debug)]
-pub(crate) struct Leadership {
+pub(crate) struct Leadership<I> {
     term: AtomicU64,
     /// The term this member leads in; 0 while it does not.
     leading: AtomicU64,
-    /// The leader; 0 while none is known.
+    /// The leader; 0 while none is known. It may have died since.
     leader: AtomicU64,
+    leaders: Latest<Option<NodeId>>,
+    /// When this member, following, last heard from its leader.
+    heard: Mutex<Option<I>>,
     learner: AtomicBool,
     changes: Latest<LeaderChange>,
 }
@@ -42,12 +47,14 @@ impl LeaderChanges {
     }
 }
 
-impl Leadership {
+impl<I: Instant> Leadership<I> {
     pub(crate) fn new() -> Self {
         Self {
             term: AtomicU64::new(0),
             leading: AtomicU64::new(0),
             leader: AtomicU64::new(0),
+            leaders: Latest::new(None),
+            heard: Mutex::new(None),
             learner: AtomicBool::new(false),
             changes: Latest::new(LeaderChange::Lost),
         }
@@ -63,9 +70,25 @@ impl Leadership {
         (term != 0).then_some(Term(term))
     }
 
+    /// The leader that this member's vote names; nothing says that it still lives.
     pub(crate) fn leader(&self) -> Option<NodeId> {
         let id = self.leader.load(Ordering::Acquire);
         (id != 0).then_some(NodeId(id))
+    }
+
+    /// Waits until the leader is another than `tried`.
+    pub(crate) async fn until_other_than(&self, tried: Option<NodeId>) {
+        self.leaders.until(|leader| *leader != tried).await;
+    }
+
+    /// The leader has spoken to this member.
+    pub(crate) fn heard(&self, now: I) {
+        *self.heard.lock() = Some(now);
+    }
+
+    /// When the leader last spoke to this member.
+    pub(crate) fn last_heard(&self) -> Option<I> {
+        *self.heard.lock()
     }
 
     pub(crate) fn is_learner(&self) -> bool {
@@ -86,6 +109,11 @@ impl Leadership {
         self.leading.store(term.0, Ordering::Release);
     }
 
+    fn set_leader(&self, leader: Option<NodeId>) {
+        self.leader.store(leader.map_or(0, |id| id.0), Ordering::Release);
+        self.leaders.set(leader);
+    }
+
     fn lose(&self) {
         self.leading.store(0, Ordering::Release);
         self.changes.set(LeaderChange::Lost);
@@ -101,7 +129,7 @@ pub(super) async fn follow<P: Platform>(inner: Arc<Inner<P>>) {
             let metrics = news.borrow_and_update();
             let term = metrics.vote.leader_id().term;
             leadership.term.store(term, Ordering::Release);
-            leadership.leader.store(metrics.current_leader.unwrap_or(0), Ordering::Release);
+            leadership.set_leader(metrics.current_leader.map(NodeId));
             leadership.learner.store(metrics.state == ServerState::Learner, Ordering::Release);
             (metrics.state == ServerState::Leader).then_some(Term(term))
         };
@@ -130,14 +158,39 @@ pub(super) async fn follow<P: Platform>(inner: Arc<Inner<P>>) {
         }
     }
     leadership.lose();
-    leadership.leader.store(0, Ordering::Release);
+    leadership.set_leader(None);
 }
 
 impl<P: Platform> Inner<P> {
+    /// The leader, only while it is known to have a quorum behind it: as long as it was heard from, or
+    /// a quorum heard from it, within an election timeout. openraft itself never steps down.
+    pub(super) fn leader_with_quorum(&self) -> Option<NodeId> {
+        let leader = self.leadership.leader()?;
+        if leader == self.identity.member && self.progress.is_sole_voter() {
+            return Some(leader);
+        }
+        let last = if leader == self.identity.member {
+            self.metrics.borrow_watched().last_quorum_acked.map(|acked| *acked)
+        } else {
+            self.leadership.last_heard()
+        };
+        let recent = last.is_some_and(|last| last.elapsed() < self.settings.election_timeout);
+        recent.then_some(leader)
+    }
+
+    /// Waits until the leader is another than `tried`, or for a heartbeat's time: the one that was
+    /// tried may have been on its way in or out.
+    pub(super) async fn await_leader(&self, tried: Option<NodeId>) {
+        let news = self.leadership.until_other_than(tried);
+        let pause = P::Runtime::sleep(self.settings.heartbeat_interval);
+        let _first = P::Runtime::select2(news, pause).await;
+    }
+
     /// Waits until this member, just elected, has applied everything before its term. `true` when
     /// it has.
     async fn settle(&self, term: Term) -> bool {
-        let Ok(index) = self.confirm_read_index().await else { return false };
+        let deadline = InstantOf::<P>::now() + self.settings.request_timeout;
+        let Ok(Some(index)) = self.confirm_leading(deadline).await else { return false };
         self.progress.wait(index).await.is_ok() && self.progress.applied_term() >= term
     }
 }

@@ -1,7 +1,8 @@
 //! One member of the group: the crate's public face.
 //!
 //! - [`start`]: from a data directory to a member that serves.
-//! - `propose`, `admission`: writes, and how many may wait.
+//! - `propose`, `admission`: writes, and how many may wait. `forward`, `awaited`: by way of the leader.
+//! - `service`: what this member does for its peers.
 //! - `read_index`, `progress`: linearizable reads, and what is applied.
 //! - `leadership`: who leads. `checkpoint`: the engine made durable, the log let go of.
 //! - `stop`, `shutdown`: why a replica ends, and how.
@@ -23,18 +24,23 @@ use crate::apply::Applier;
 use crate::apply::snapshot::SnapshotMarks;
 use crate::manifest::{Identity, ManifestError};
 use crate::platform::Platform;
+use crate::platform::latest::Latest;
+use crate::transport::peer::Peers;
 use crate::types::{TypeConfig, log_id};
 
 pub(crate) mod admission;
+pub(crate) mod awaited;
 mod checkpoint;
 mod config;
+mod forward;
 mod leadership;
 pub(crate) mod progress;
 mod propose;
 mod read_index;
+mod service;
 mod shutdown;
 pub mod start;
-mod stop;
+pub(crate) mod stop;
 
 pub use leadership::LeaderChanges;
 pub use start::Start;
@@ -208,9 +214,13 @@ pub(crate) struct Inner<P: Platform> {
     admission: Arc<admission::Admission>,
     progress: Arc<progress::Progress>,
     marks: Arc<SnapshotMarks>,
-    leadership: leadership::Leadership,
+    leadership: leadership::Leadership<propose::InstantOf<P>>,
     rounds: read_index::Rounds,
-    stop: stop::Stop,
+    peers: Arc<Peers<P>>,
+    awaited: Arc<awaited::Awaited>,
+    /// The group knows this member's name and client URLs.
+    published: Latest<bool>,
+    stop: Arc<stop::Stop>,
     /// Taken by the first shutdown.
     running: Mutex<Option<shutdown::Running<P>>>,
 }
@@ -231,8 +241,9 @@ impl<P: Platform> fmt::Debug for Replica<P> {
 }
 
 impl<P: Platform> Replica<P> {
-    /// Opens the data directory, bootstraps it if it is fresh, and starts the member. Returns when
-    /// the member serves; a lone voter leads then and has applied its whole log.
+    /// Opens the data directory, bootstraps it if it is fresh, and starts the member. A lone voter leads
+    /// when this returns, and has applied its whole log; others look for a leader, see
+    /// [`published`](Self::published).
     ///
     /// Waits while another process holds the directory, and says so in the log.
     pub async fn open(platform: P, start: Start<P>) -> Result<Self, OpenError> {
@@ -244,12 +255,18 @@ impl<P: Platform> Replica<P> {
         self.inner.identity
     }
 
-    /// Gives a proposal to the group and waits for what applying it did.
+    /// Resolves when the group knows this member's name and client URLs: it has a leader, and this
+    /// member has caught up with it. A lone voter is there when it is opened.
+    pub async fn published(&self) {
+        self.inner.published.until(|published| *published).await;
+    }
+
+    /// Gives a proposal to the group, by way of its leader, and waits for what applying it here did.
     ///
     /// Cancel-safe in the sense of a client that goes away: what entered the log is applied all the
     /// same.
     pub async fn propose(&self, proposal: Proposal) -> Result<Arc<Applied>, ProposeError> {
-        self.inner.propose(&proposal, None).await
+        self.inner.propose(proposal, None).await
     }
 
     /// As [`propose`](Self::propose), but only if this member still leads in `term`; else `NoLeader`
@@ -259,7 +276,7 @@ impl<P: Platform> Replica<P> {
         proposal: Proposal,
         term: Term,
     ) -> Result<Arc<Applied>, ProposeError> {
-        self.inner.propose(&proposal, Some(term)).await
+        self.inner.propose(proposal, Some(term)).await
     }
 
     /// A position that contains everything acknowledged before this call; one round for all callers
@@ -318,7 +335,7 @@ impl<P: Platform> Inner<P> {
         let applied = self.progress.applied();
         Status {
             term: self.leadership.term(),
-            leader: self.leadership.leader(),
+            leader: self.leader_with_quorum(),
             is_leader: leading.is_some(),
             is_learner: self.leadership.is_learner(),
             committed: self.committed().max(applied),

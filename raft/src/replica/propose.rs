@@ -17,11 +17,11 @@ use super::{Inner, ProposeError};
 use crate::platform::Platform;
 use crate::types::{EncodedProposal, TypeConfig, Waiter};
 
-type InstantOf<P> = <<P as Platform>::Runtime as AsyncRuntime>::Instant;
+pub(super) type InstantOf<P> = <<P as Platform>::Runtime as AsyncRuntime>::Instant;
 type Answer<P> = ClientWriteResult<TypeConfig<<P as Platform>::Runtime>>;
 
 /// What became of one attempt.
-enum Attempt {
+pub(super) enum Attempt {
     Done(Result<Arc<Applied>, ProposeError>),
     /// Nobody took it; it is in no log.
     NotLeader,
@@ -30,18 +30,27 @@ enum Attempt {
 impl<P: Platform> Inner<P> {
     pub(super) async fn propose(
         &self,
-        proposal: &Proposal,
+        mut proposal: Proposal,
         term: Option<Term>,
     ) -> Result<Arc<Applied>, ProposeError> {
-        let encoded = encode(proposal);
+        proposal.request_id = self.awaited.next_id();
+        let encoded = encode(&proposal);
         let deadline = InstantOf::<P>::now() + self.settings.request_timeout;
         loop {
-            match self.attempt(encoded.clone(), term, deadline).await {
+            let leader = self.leadership.leader();
+            let other = leader.filter(|leader| *leader != self.identity.member && term.is_none());
+            let attempt = match other {
+                Some(other) => {
+                    self.forward(other, proposal.request_id, encoded.clone(), deadline).await
+                }
+                None => self.attempt(encoded.clone(), term, deadline).await,
+            };
+            match attempt {
                 Attempt::Done(answer) => return answer,
                 Attempt::NotLeader if term.is_some() => return Err(ProposeError::NoLeader),
                 Attempt::NotLeader => {
-                    let leads = self.leadership.until_leading();
-                    if P::Runtime::timeout_at(deadline, leads).await.is_err() {
+                    let news = self.await_leader(leader);
+                    if P::Runtime::timeout_at(deadline, news).await.is_err() {
                         return Err(ProposeError::NoLeader);
                     }
                 }
@@ -49,7 +58,8 @@ impl<P: Platform> Inner<P> {
         }
     }
 
-    async fn attempt(
+    /// Gives it to this member's own log, if it leads.
+    pub(super) async fn attempt(
         &self,
         encoded: EncodedProposal,
         term: Option<Term>,

@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use vetch_storage::LogIndex;
 
+use super::propose::InstantOf;
 use super::{Inner, ReadIndexError};
 use crate::platform::Platform;
 use crate::types::log_index;
@@ -101,24 +102,45 @@ impl<P: Platform> Inner<P> {
         }
     }
 
-    /// One round: a position no older than now, confirmed by a quorum.
-    pub(super) async fn confirm_read_index(&self) -> Answer {
-        let deadline = <P::Runtime as AsyncRuntime>::Instant::now() + self.settings.request_timeout;
+    /// One round: a position no older than now, confirmed by a quorum; the leader is asked for it.
+    async fn confirm_read_index(&self) -> Answer {
+        let deadline = InstantOf::<P>::now() + self.settings.request_timeout;
+        loop {
+            let leader = self.leadership.leader();
+            let answer = match leader.filter(|leader| *leader != self.identity.member) {
+                Some(leader) => self.ask_read_index(leader, deadline).await,
+                None => self.confirm_leading(deadline).await?,
+            };
+            if let Some(index) = answer {
+                return Ok(index);
+            }
+            if InstantOf::<P>::now() >= deadline {
+                return Err(ReadIndexError::TimedOut);
+            }
+            self.await_leader(leader).await;
+            if self.stop.has_begun() {
+                return Err(ReadIndexError::Stopped);
+            }
+        }
+    }
+
+    /// As [`confirm_read_index`](Self::confirm_read_index), on the leader; `None` when this member
+    /// does not lead.
+    pub(super) async fn confirm_leading(
+        &self,
+        deadline: InstantOf<P>,
+    ) -> Result<Option<LogIndex>, ReadIndexError> {
         loop {
             match self.raft.get_read_linearizer(ReadPolicy::ReadIndex).await {
-                Ok(confirmed) => return Ok(log_index(confirmed.read_log_id().index())),
+                Ok(confirmed) => return Ok(Some(log_index(confirmed.read_log_id().index()))),
                 Err(RaftError::Fatal(_)) => return Err(ReadIndexError::Stopped),
                 Err(RaftError::APIError(LinearizableReadError::QuorumNotEnough(_))) => {
-                    if <P::Runtime as AsyncRuntime>::Instant::now() >= deadline {
+                    if InstantOf::<P>::now() >= deadline {
                         return Err(ReadIndexError::TimedOut);
                     }
                 }
                 Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(_))) => {
-                    let leads = self.leadership.until_leading();
-                    if P::Runtime::timeout_at(deadline, leads).await.is_err() {
-                        return Err(ReadIndexError::TimedOut);
-                    }
-                    // Leading again: a later confirmation serves these readers as well.
+                    return Ok(None);
                 }
             }
         }

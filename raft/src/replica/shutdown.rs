@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use openraft::ServerState;
 use openraft_rt::AsyncRuntime;
 use tokio::sync::oneshot;
 
@@ -9,6 +10,7 @@ use super::Inner;
 use crate::disk::Disk;
 use crate::manifest::DirLock;
 use crate::platform::Platform;
+use crate::transport::Transport;
 use crate::types::log_id;
 
 type JoinHandle<P> = <<P as Platform>::Runtime as AsyncRuntime>::JoinHandle<()>;
@@ -21,6 +23,8 @@ pub(crate) struct Running<P: Platform> {
     pub(super) stop_checkpoints: oneshot::Sender<()>,
     /// Resolves when the applier, and with it the last writer of the engine, is gone.
     pub(super) applier_gone: oneshot::Receiver<()>,
+    /// Dropped when peers get no more answers.
+    pub(super) serving: <P::Transport as Transport>::Serving,
     /// The log's files. The writer ends when everyone has let go of them.
     pub(super) disk: Arc<dyn Disk>,
     /// Released last: whoever waits for it finds everything closed.
@@ -35,19 +39,24 @@ pub(super) async fn shutdown<P: Platform>(inner: &Arc<Inner<P>>) {
     // Errors of joins: a task that panicked has said so itself, and there is nothing left to stop.
     drop(running.checkpoints.await);
     drop(inner.raft.shutdown().await);
+    drop(running.serving);
     drop(running.supervisor.await);
     drop(running.applier_gone.await);
+    inner.peers.roster.close();
     drop(running.disk);
     drop(running.lock);
 }
 
-/// Lets what is in the queue or in the log be applied and answered, within the time a request may
-/// take anyway.
+/// Lets what is in a leader's queue or log be applied and answered, within the time a request may
+/// take anyway. What a follower was asked is in the leader's hands.
 async fn drain<P: Platform>(inner: &Arc<Inner<P>>) {
     let drained = async {
         // Asked through the queue of proposals, so every earlier one is in the log by now.
-        let last = inner.raft.with_raft_state(|state| state.log_ids.last().map(log_id)).await;
-        if let Ok(Some(last)) = last {
+        let last = inner.raft.with_raft_state(|state| {
+            let leads = state.server_state == ServerState::Leader;
+            state.log_ids.last().filter(|_| leads).map(log_id)
+        });
+        if let Ok(Some(last)) = last.await {
             let _ = inner.progress.wait(last.index).await;
         }
     };

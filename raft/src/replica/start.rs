@@ -1,5 +1,6 @@
 //! From a data directory to a member that serves.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -17,25 +18,32 @@ use vetch_proto::etcdserverpb::Member;
 use vetch_proto::vetchpb::proposal::Command;
 use vetch_proto::vetchpb::{MemberPublish, MemberRecord, Proposal};
 use vetch_storage::machine::{IndexCheckpoint, Options};
-use vetch_storage::{ClusterId, Fatal, LogIndex, NodeId, StateMachine};
+use vetch_storage::{ClusterId, Fatal, LogIndex, NodeId, StateMachine, Views};
 
 use super::admission::Admission;
+use super::awaited::Awaited;
 use super::checkpoint::Checkpoints;
 use super::leadership::{Leadership, follow};
 use super::progress::Progress;
 use super::read_index::Rounds;
+use super::service::Service;
 use super::shutdown::Running;
 use super::stop::Stop;
 use super::{ApplyObserver, Inner, OpenError, RaftOf, Replica, Settings, config};
-use crate::apply::Applier;
 use crate::apply::snapshot::SnapshotMarks;
+use crate::apply::{self, Applier};
 use crate::disk::{Disk, DiskError, FileName};
 use crate::log::LogStore;
 use crate::manifest::{self, DirLock, Identity, Manifest};
 use crate::platform::Platform;
-use crate::transport::NoPeers;
+use crate::platform::latest::Latest;
+use crate::transport::network::Network;
+use crate::transport::peer::{Peers, Timing};
+use crate::transport::roster::Roster;
+use crate::transport::{Addresses, Transport};
 use crate::types::{
     Cause, CommittedLeaderId, Entry, Membership, Payload, RaftLogId, TypeConfig, log_id, log_index,
+    raft_log_id,
 };
 
 /// How often a held directory is asked for.
@@ -53,6 +61,10 @@ pub struct Start<P: Platform> {
     /// and client URLs are published when they differ from what the group knows; peer URLs count
     /// in a fresh directory only.
     pub member: Member,
+    /// The other voters of the cluster that a fresh directory begins; none for a group of one. Every
+    /// member of it must be given the same ids, names and peer URLs: each writes the same first
+    /// entries into its own log.
+    pub peers: Vec<Member>,
     /// Hears what is applied, from the first entry the engine does not have yet.
     pub observer: Arc<dyn ApplyObserver<P>>,
 }
@@ -64,6 +76,7 @@ impl<P: Platform> fmt::Debug for Start<P> {
             .field("settings", &self.settings)
             .field("cluster", &self.cluster)
             .field("member", &self.member)
+            .field("peers", &self.peers)
             .finish_non_exhaustive()
     }
 }
@@ -75,6 +88,7 @@ struct Parts<P: Platform> {
     machine: StateMachine<P::Engine>,
     log: LogStore,
     disk: Arc<dyn Disk>,
+    home: Arc<dyn Disk>,
     observer: Arc<dyn ApplyObserver<P>>,
     lock: DirLock,
 }
@@ -84,7 +98,7 @@ pub(super) async fn open<P: Platform>(
     platform: P,
     start: Start<P>,
 ) -> Result<Replica<P>, OpenError> {
-    let Start { data_dir, settings, cluster, member, observer } = start;
+    let Start { data_dir, settings, cluster, member, peers, observer } = start;
     let lock = take_directory(&platform, &data_dir).await?;
     let home = platform.open_disk(&data_dir).map_err(Fatal::from)?;
     let fresh = || Manifest {
@@ -101,16 +115,21 @@ pub(super) async fn open<P: Platform>(
     // Neither needs the other, and both read a lot: a restart takes as long as the slower one.
     let (machine, log) = join(open_machine(&platform, &data_dir), log).await;
     let (machine, log) = (machine?, log.map_err(Fatal::from)?);
-    check_log(&data_dir, &log, machine.applied().index, manifest.initialized)?;
+    check_log(&data_dir, &log, &machine, &manifest)?;
+    drop_contradicted(&log, machine.applied())?;
     if !manifest.initialized {
-        begin_log(&log, first_entry(identity.member, &member)).await?;
+        begin_log(&log, first_entries(&member, &peers)?).await?;
         manifest.initialized = true;
         manifest::store(&*home, &manifest).await?;
     }
-    let parts = Parts { settings, identity, machine, log, disk, observer, lock };
+    let parts = Parts { settings, identity, machine, log, disk, home, observer, lock };
     let replica = spawn(platform, parts).await?;
-    lead(&replica).await?;
-    publish(&replica, member).await;
+    if is_alone(&replica).await {
+        lead(&replica).await?;
+        publish(&replica, &member).await;
+    } else {
+        drop(P::Runtime::spawn(keep_publishing(replica.clone(), member)));
+    }
     Ok(replica)
 }
 
@@ -176,52 +195,110 @@ async fn open_machine<P: Platform>(
 }
 
 /// Whether log and engine belong together.
-fn check_log(
+fn check_log<E: vetch_storage::Engine>(
     data_dir: &Path,
     log: &LogStore,
-    applied: LogIndex,
-    initialized: bool,
+    machine: &StateMachine<E>,
+    manifest: &Manifest,
 ) -> Result<(), OpenError> {
     let (first, end) = log.bounds();
-    let (first, last) = (log_index(first), LogIndex(end));
+    let (first, last, applied) = (log_index(first), LogIndex(end), machine.applied().index);
     let data_dir = || data_dir.display().to_string();
     if applied.next() < first {
         return Err(OpenError::Gap { data_dir: data_dir(), applied, first });
     }
-    // With one voter nothing is applied before it is in this very log.
-    if last < applied || (initialized && last == LogIndex(0)) {
+    // With one voter nothing is applied before it is in this very log. With more, what a quorum has
+    // on disk may be applied here before this member's own write ends; a crash then cuts the log short
+    // of the engine, and openraft lets it begin anew behind that.
+    let alone = apply::is_sole_voter(machine, manifest.identity.member)?;
+    if (alone && last < applied) || (manifest.initialized && last == LogIndex(0)) {
         return Err(OpenError::LogLost { data_dir: data_dir(), applied, last });
     }
     Ok(())
 }
 
-/// Writes the first entry, unless a crash came between it and the manifest's note of it.
-async fn begin_log(log: &LogStore, first: Entry) -> Result<(), Fatal> {
+/// Drops entries that contradict what is applied: the crash described in [`check_log`] may have left
+/// an older leader's entries where newer ones, already applied, had not replaced them yet.
+fn drop_contradicted(log: &LogStore, applied: vetch_storage::LogId) -> Result<(), Fatal> {
+    let Some(applied) = raft_log_id(applied) else { return Ok(()) };
+    let Some(entry) = log.read_one(applied.index)? else { return Ok(()) };
+    if entry.log_id == applied {
+        return Ok(());
+    }
+    let before = match applied.index.checked_sub(1) {
+        Some(before) => log.read_one(before)?.map(|entry| entry.log_id).or_else(|| log.purged()),
+        None => None,
+    };
+    Ok(log.truncate(before)?)
+}
+
+/// Writes the first entries, unless a crash came between them and the manifest's note of it.
+async fn begin_log(log: &LogStore, first: Vec<Entry>) -> Result<(), Fatal> {
     if log.bounds().1 > 0 {
         return Ok(());
     }
     let (written, durable) = oneshot::channel();
-    log.append_entries([first], move |result| drop(written.send(result)))?;
+    log.append_entries(first, move |result| drop(written.send(result)))?;
     durable.await.unwrap_or(Err(DiskError::Closed.into()))?;
     Ok(())
 }
 
-/// The entry every history begins with: who votes, and the member's record. Of term 0, like
-/// openraft's own initialization, whose payload could not carry the record.
-fn first_entry(id: NodeId, member: &Member) -> Entry {
-    let membership = Membership::new_with_defaults(vec![[id.0].into()], []);
-    let record = MemberRecord { member: Some(member.clone()), removed: 0 };
-    Entry {
-        log_id: RaftLogId::new(CommittedLeaderId::new(0), 0),
-        payload: Payload::Membership { membership, record: Some(record.encode_to_vec().into()) },
+/// The entries every history begins with: who votes, with one member's record each. Of term 0, like
+/// openraft's own initialization, whose payload could not carry the records.
+///
+/// Every voter writes them by itself, so they hold only what all were told alike: client URLs are
+/// published later. A lone voter has nobody to differ from.
+fn first_entries(own: &Member, peers: &[Member]) -> Result<Vec<Entry>, OpenError> {
+    let voters: BTreeMap<u64, &Member> =
+        peers.iter().chain([own]).map(|member| (member.id, member)).collect();
+    if voters.len() != peers.len() + 1 || voters.contains_key(&0) {
+        return Err(OpenError::Settings("initial members need ids of their own".to_owned()));
     }
+    let membership = Membership::new_with_defaults(vec![voters.keys().copied().collect()], []);
+    let entry = |(index, member): (u64, &Member)| {
+        let mut member = member.clone();
+        if !peers.is_empty() {
+            member.client_ur_ls.clear();
+        }
+        let record = MemberRecord { member: Some(member), removed: 0 }.encode_to_vec();
+        let membership = membership.clone();
+        Entry {
+            log_id: RaftLogId::new(CommittedLeaderId::new(0), index),
+            payload: Payload::Membership { membership, record: Some(record.into()) },
+        }
+    };
+    Ok((0..).zip(voters.into_values()).map(entry).collect())
+}
+
+/// Where peers are: as the group's member table says, or, before that is applied, the log's first
+/// entries.
+fn addresses<E: vetch_storage::Engine>(
+    log: &LogStore,
+    views: Views<E>,
+) -> Result<Addresses, Fatal> {
+    let mut initial = BTreeMap::new();
+    for index in 0.. {
+        let Some(Entry { payload, .. }) = log.read_one(index)? else { break };
+        let Payload::Membership { record: Some(record), .. } = payload else { break };
+        let Ok(MemberRecord { member: Some(member), .. }) = MemberRecord::decode(record) else {
+            break;
+        };
+        initial.insert(NodeId(member.id), member.peer_ur_ls);
+    }
+    Ok(Arc::new(move |id| {
+        let view = views.latest();
+        let known = view.members().get(id).map(|member| member.peer_ur_ls.clone());
+        known.or_else(|| initial.get(&id).cloned()).unwrap_or_default()
+    }))
 }
 
 async fn spawn<P: Platform>(platform: P, parts: Parts<P>) -> Result<Replica<P>, OpenError> {
-    let Parts { settings, identity, machine, log, disk, observer, lock } = parts;
+    let Parts { settings, identity, machine, log, disk, home, observer, lock } = parts;
     let raft_config =
         config::raft_config(&settings).map_err(|error| OpenError::Settings(error.to_string()))?;
     let (progress, marks) = (Arc::<Progress>::default(), Arc::<SnapshotMarks>::default());
+    let awaited = Arc::new(Awaited::new(platform.random()));
+    let stop = Arc::new(Stop::new());
     let (gone, applier_gone) = oneshot::channel();
     let (views, checkpointer) = (machine.views(), machine.checkpointer());
     let applier = Applier::<P>::new(
@@ -229,13 +306,20 @@ async fn spawn<P: Platform>(platform: P, parts: Parts<P>) -> Result<Replica<P>, 
         identity.member.0,
         observer,
         Arc::clone(&progress),
+        Arc::clone(&awaited),
         Arc::clone(&marks),
         gone,
     )?;
     if let Some(purged) = log.purged() {
         marks.set_purged(log_id(&purged));
     }
-    let raft: RaftOf<P> = Raft::build(identity.member.0, raft_config, NoPeers, log, applier)
+    let transport = platform.transport();
+    let roster = Roster::load(home, identity, Arc::clone(&stop))?;
+    let addresses = addresses(&log, views.clone())?;
+    let peers = Peers::new(transport.clone(), roster, addresses, timing(&settings));
+    let peers = Arc::new(peers);
+    let network = Network(Arc::clone(&peers));
+    let raft: RaftOf<P> = Raft::build(identity.member.0, raft_config, network, log, applier)
         .await
         .map_err(|error| raft_fatal(&error))?;
     let inner = Arc::new(Inner {
@@ -250,7 +334,10 @@ async fn spawn<P: Platform>(platform: P, parts: Parts<P>) -> Result<Replica<P>, 
         marks,
         leadership: Leadership::new(),
         rounds: Rounds::default(),
-        stop: Stop::new(),
+        peers,
+        awaited,
+        published: Latest::new(false),
+        stop,
         running: Mutex::new(None),
     });
     inner.raft.run();
@@ -261,23 +348,31 @@ async fn spawn<P: Platform>(platform: P, parts: Parts<P>) -> Result<Replica<P>, 
         checkpoints: P::Runtime::spawn(checkpoints.run(stopped)),
         stop_checkpoints,
         applier_gone,
+        serving: transport.serve(identity.member, Arc::new(Service(Arc::clone(&inner)))),
         disk,
         lock,
     });
     Ok(Replica { inner })
 }
 
+/// How long to wait for peers. A stalled stream costs a catch-up, so it has longer than a heartbeat.
+fn timing(settings: &Settings) -> Timing {
+    Timing { longest_pause: settings.heartbeat_interval, stall: settings.election_timeout }
+}
+
+/// Whether this member is the only voter.
+async fn is_alone<P: Platform>(replica: &Replica<P>) -> bool {
+    let node = replica.inner.identity.member.0;
+    let alone = replica.inner.raft.with_raft_state(move |state| {
+        state.membership_state.effective().membership().voter_ids().eq([node])
+    });
+    alone.await.unwrap_or(true)
+}
+
 /// A lone voter has nobody to wait for: it campaigns at once instead of after an election timeout,
 /// and serves when it has applied its log.
 async fn lead<P: Platform>(replica: &Replica<P>) -> Result<(), OpenError> {
     let inner = &replica.inner;
-    let node = inner.identity.member.0;
-    let alone = inner.raft.with_raft_state(move |state| {
-        state.membership_state.effective().membership().voter_ids().eq([node])
-    });
-    if !alone.await.unwrap_or(true) {
-        return Ok(());
-    }
     drop(inner.raft.trigger().elect(false).await);
     match P::Runtime::select2(inner.stop.fatal(), inner.leadership.until_leading()).await {
         Select2::First(fatal) => {
@@ -288,19 +383,32 @@ async fn lead<P: Platform>(replica: &Replica<P>) -> Result<(), OpenError> {
     }
 }
 
+/// Publishes until the group has taken it.
+async fn keep_publishing<P: Platform>(replica: Replica<P>, member: Member) {
+    while !replica.inner.stop.has_begun() {
+        // What this member knows may be old: a view that a leader confirmed says what to publish.
+        if replica.linearizable_view().await.is_ok() && publish(&replica, &member).await {
+            return;
+        }
+    }
+}
+
 /// Tells the group what this member's flags say now, when it knows otherwise.
-async fn publish<P: Platform>(replica: &Replica<P>, member: Member) {
+async fn publish<P: Platform>(replica: &Replica<P>, member: &Member) -> bool {
     let id = replica.inner.identity.member;
     let known = replica.view().members().get(id).cloned().unwrap_or_default();
-    if known.name == member.name && known.client_ur_ls == member.client_ur_ls {
-        return;
+    if known.name != member.name || known.client_ur_ls != member.client_ur_ls {
+        let (name, client_ur_ls) = (member.name.clone(), member.client_ur_ls.clone());
+        let record = Member { name, client_ur_ls, ..known };
+        let command = Command::MemberPublish(MemberPublish { member: Some(record) });
+        let proposal = Proposal { command: Some(command), ..Proposal::default() };
+        if let Err(error) = replica.propose(proposal).await {
+            tracing::warn!(%error, "could not publish this member's name and client URLs");
+            return false;
+        }
     }
-    let record = Member { name: member.name, client_ur_ls: member.client_ur_ls, ..known };
-    let command = Command::MemberPublish(MemberPublish { member: Some(record) });
-    let proposal = Proposal { command: Some(command), ..Proposal::default() };
-    if let Err(error) = replica.propose(proposal).await {
-        tracing::warn!(%error, "could not publish this member's name and client URLs");
-    }
+    replica.inner.published.set(true);
+    true
 }
 
 /// The fatal error openraft ended with.
@@ -325,4 +433,5 @@ async fn supervise<P: Platform>(inner: Arc<Inner<P>>) {
         }
     }
     inner.progress.close();
+    inner.awaited.close();
 }

@@ -1,87 +1,94 @@
 //! How members reach each other.
 //!
-//! [`NoPeers`] is all there is for a group of one: it refuses, and says so. A transport for more
-//! members takes its place as the network factory given to the group's start.
+//! - [`Transport`] and [`PeerService`]: the seam. Messages are `vetchpb`'s on every platform, so that
+//!   what the simulator carries is what the wire carries.
+//! - [`sim`]: a simulated network, on virtual time.
+//! - `wire`: openraft's messages as `vetchpb`'s. `network`: openraft's clients. `peer`: the ways to
+//!   all peers. `pause`: before each new attempt to reach one. `roster`: which instance of each member
+//!   is known.
 
-use std::future::Future;
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Duration;
 
-use openraft::AsyncRuntime;
-use openraft::error::{RPCError, ReplicationClosed, StreamingError, Unreachable};
-use openraft::network::{RPCOption, RaftNetworkFactory, RaftNetworkV2};
-use openraft::raft::{
-    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse,
-};
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+use vetch_proto::vetchpb::{AppendReply, AppendRequest, PeerReply, PeerRequest};
+use vetch_storage::NodeId;
 
-use crate::apply::snapshot::{Snapshot, SnapshotMark};
-use crate::types::{TypeConfig, Vote};
+pub(crate) mod network;
+pub mod none;
+mod pause;
+pub(crate) mod peer;
+pub(crate) mod roster;
+pub mod sim;
+pub(crate) mod wire;
 
-/// The transport of a group of one.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct NoPeers;
-
-/// A way to a peer that is not there.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct NoWay {
-    target: u64,
+/// What a connection is for; each kind has its own, so that none waits behind another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Channel {
+    /// Log entries.
+    Append,
+    /// Heartbeats, votes, transfers: small, and late is as bad as lost.
+    Control,
+    /// Proposals and read indexes for the leader.
+    Forward,
 }
 
-/// The refusal.
-#[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error(
-    "member {target:x} is unreachable: this version runs groups of one member and has no transport"
-)]
-struct NoTransport {
-    target: u64,
+/// Why a peer gave no answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LinkError {
+    /// It never heard the message.
+    #[error("unreachable: {0}")]
+    Unreachable(String),
+    /// It may have heard the message, and may have acted on it.
+    #[error("connection lost: {0}")]
+    Lost(String),
 }
 
-impl NoWay {
-    fn refuse<R: AsyncRuntime>(self) -> Unreachable<TypeConfig<R>> {
-        Unreachable::new(&NoTransport { target: self.target })
-    }
+/// Carries messages between members. Clones share connections.
+pub trait Transport: Clone + Debug + Send + Sync + 'static {
+    /// A way to one peer.
+    type Link: Link;
+    /// Ends the service when dropped.
+    type Serving: Debug + Send + 'static;
+
+    /// A way from this member to `target`; dials when it is first used. Where `target` is, at the
+    /// time, is asked of `addresses`.
+    fn link(&self, target: NodeId, channel: Channel, addresses: &Addresses) -> Self::Link;
+
+    /// Hands what peers send to member `me` to `service`.
+    fn serve(&self, me: NodeId, service: Arc<dyn PeerService>) -> Self::Serving;
 }
 
-impl<R: AsyncRuntime> RaftNetworkFactory<TypeConfig<R>> for NoPeers {
-    type Network = NoWay;
+/// The URLs at which a member is heard; none while they are not known.
+pub type Addresses = Arc<dyn Fn(NodeId) -> Vec<String> + Send + Sync>;
 
-    async fn new_client(&mut self, target: u64, (): &()) -> NoWay {
-        NoWay { target }
-    }
+/// A way to one peer.
+pub trait Link: Send + Sync + 'static {
+    /// One message and its answer. An answer that takes longer than `within` is given up on.
+    fn call(
+        &self,
+        request: PeerRequest,
+        within: Duration,
+    ) -> BoxFuture<'static, Result<PeerReply, LinkError>>;
+
+    /// Requests in order, one reply each, in that order. Reads ahead of the replies. The replies end
+    /// with the requests, or with an error.
+    fn append(
+        &self,
+        requests: BoxStream<'static, AppendRequest>,
+    ) -> BoxStream<'static, Result<AppendReply, LinkError>>;
 }
 
-impl<R: AsyncRuntime> RaftNetworkV2<TypeConfig<R>> for NoWay {
-    type SnapshotData = SnapshotMark;
+/// What a member does for its peers.
+pub trait PeerService: Send + Sync + 'static {
+    /// Answers one message.
+    fn call(&self, request: PeerRequest) -> BoxFuture<'static, PeerReply>;
 
-    async fn append_entries(
-        &mut self,
-        _: AppendEntriesRequest<TypeConfig<R>>,
-        _: RPCOption,
-    ) -> Result<AppendEntriesResponse<TypeConfig<R>>, RPCError<TypeConfig<R>>> {
-        Err(RPCError::Unreachable(self.refuse()))
-    }
-
-    async fn vote(
-        &mut self,
-        _: VoteRequest<TypeConfig<R>>,
-        _: RPCOption,
-    ) -> Result<VoteResponse<TypeConfig<R>>, RPCError<TypeConfig<R>>> {
-        Err(RPCError::Unreachable(self.refuse()))
-    }
-
-    async fn pre_vote(
-        &mut self,
-        _: VoteRequest<TypeConfig<R>>,
-        _: RPCOption,
-    ) -> Result<VoteResponse<TypeConfig<R>>, RPCError<TypeConfig<R>>> {
-        Err(RPCError::Unreachable(self.refuse()))
-    }
-
-    async fn full_snapshot(
-        &mut self,
-        _: Vote,
-        _: Snapshot,
-        _: impl Future<Output = ReplicationClosed> + Send + 'static,
-        _: RPCOption,
-    ) -> Result<SnapshotResponse<TypeConfig<R>>, StreamingError<TypeConfig<R>>> {
-        Err(StreamingError::Unreachable(self.refuse()))
-    }
+    /// Takes entries; one reply each, in order, none after the first that is not `matched`.
+    fn append(
+        &self,
+        requests: BoxStream<'static, AppendRequest>,
+    ) -> BoxStream<'static, AppendReply>;
 }

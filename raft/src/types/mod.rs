@@ -6,6 +6,7 @@
 //! - [`cause`]: how this node's own errors travel through openraft and come out whole.
 //! - [`membership`]: the voter set's encoding beside the data.
 //! - [`responder`]: how openraft answers a waiting proposer.
+//! - [`rpc`]: the messages between members.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -21,6 +22,7 @@ use vetch_storage::{Applied, LogIndex};
 pub mod cause;
 pub mod membership;
 pub mod responder;
+pub(crate) mod rpc;
 
 pub use cause::Cause;
 pub use responder::Waiter;

@@ -222,6 +222,7 @@ async fn open<P: Platform>(
         settings,
         cluster: vetch_raft::manifest::identity::cluster_id(&[id]),
         member,
+        peers: Vec::new(),
         observer: Arc::new(observer),
     };
     Replica::open(platform.clone(), start).await

@@ -1,6 +1,7 @@
-//! One member, on both platforms.
+//! One member on both platforms, and `cluster`s on the simulated one.
 
 mod bounds;
+mod cluster;
 mod crash;
 mod directory;
 mod serving;
@@ -61,6 +62,7 @@ pub(super) fn start<P: Platform>(dir: &Path, settings: Settings) -> Start<P> {
             client_ur_ls: vec!["http://localhost:2379".into()],
             ..Member::default()
         },
+        peers: Vec::new(),
         observer: Arc::new(Recorder::default()),
     }
 }

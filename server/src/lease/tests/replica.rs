@@ -55,6 +55,7 @@ async fn start(machine: &Sim) -> Member1 {
         settings: settings(),
         cluster: ClusterId(7),
         member: Member { id: 1, ..Member::default() },
+        peers: Vec::new(),
         observer: Arc::new(Observer(Arc::clone(&leases))),
     };
     let replica = Replica::open(machine.clone(), start).await.unwrap();

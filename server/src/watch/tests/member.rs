@@ -134,6 +134,7 @@ impl Member {
             settings: replica_settings(),
             cluster: ClusterId(7),
             member: MemberRecord { id: 1, ..MemberRecord::default() },
+            peers: Vec::new(),
             observer: Arc::new(observer),
         };
         let replica = Replica::open(machine.clone(), start).await.unwrap();

@@ -1,0 +1,170 @@
+//! What this member does for its peers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use futures::stream::{self, BoxStream};
+use futures::{FutureExt, StreamExt};
+use openraft_rt::Instant;
+use vetch_proto::vetchpb::peer_reply::Reply;
+use vetch_proto::vetchpb::peer_request::Request;
+use vetch_proto::vetchpb::refusal::Reason;
+use vetch_proto::vetchpb::{
+    AppendReply, AppendRequest, ForwardedProposal, PeerReply, PeerRequest, ProposalDone,
+    ReadIndexReply, ReadIndexRequest, Refusal, append_reply,
+};
+
+use super::propose::{Attempt, InstantOf};
+use super::{Inner, ProposeError, ReadIndexError};
+use crate::platform::Platform;
+use crate::transport::PeerService;
+use crate::transport::wire::{self, Unreadable, refuse};
+use crate::types::rpc::{StreamAppendError, StreamAppendResult};
+use crate::types::{EncodedProposal, raft_index};
+
+/// The replica as its peers see it.
+pub(super) struct Service<P: Platform>(pub(super) Arc<Inner<P>>);
+
+impl<P: Platform> PeerService for Service<P> {
+    fn call(&self, request: PeerRequest) -> BoxFuture<'static, PeerReply> {
+        let inner = Arc::clone(&self.0);
+        async move {
+            let instance = inner.peers.roster.instance();
+            let reply = inner.answer(request).await.unwrap_or_else(Reply::Refused);
+            PeerReply { instance, reply: Some(reply) }
+        }
+        .boxed()
+    }
+
+    fn append(
+        &self,
+        requests: BoxStream<'static, AppendRequest>,
+    ) -> BoxStream<'static, AppendReply> {
+        let inner = Arc::clone(&self.0);
+        stream::once(async move { inner.take_entries(requests).await }).flatten().boxed()
+    }
+}
+
+impl<P: Platform> Inner<P> {
+    async fn answer(&self, request: PeerRequest) -> Result<Reply, Refusal> {
+        self.peers.roster.admit(request.hello.as_ref()).await?;
+        let unreadable = |error: Unreadable| wire::unreadable(&error);
+        match request.request.ok_or(Unreadable("its request")).map_err(unreadable)? {
+            Request::Heartbeat(append) => {
+                let append = wire::decode_append(append).map_err(unreadable)?;
+                let mut results =
+                    Box::pin(self.raft.stream_append(stream::once(async { append }).boxed()));
+                let result = results.next().await.and_then(Result::ok).ok_or_else(stopping)?;
+                self.note_leader(&result);
+                let instance = self.peers.roster.instance();
+                Ok(Reply::Heartbeat(wire::encode_append_result::<P::Runtime>(instance, &result)))
+            }
+            Request::Vote(vote) => {
+                let vote = wire::decode_vote_request(vote).map_err(unreadable)?;
+                let response = self.raft.vote(vote).await.map_err(|_stopped| stopping())?;
+                Ok(Reply::Vote(wire::encode_vote_response(&response)))
+            }
+            Request::PreVote(vote) => {
+                let vote = wire::decode_vote_request(vote).map_err(unreadable)?;
+                let response = self.raft.pre_vote(vote).await.map_err(|_stopped| stopping())?;
+                Ok(Reply::Vote(wire::encode_vote_response(&response)))
+            }
+            Request::Transfer(transfer) => {
+                let transfer = wire::decode_transfer(transfer).map_err(unreadable)?;
+                let response = self.raft.handle_transfer_leader(transfer).await;
+                let response = response.map_err(|_stopped| stopping())?;
+                Ok(Reply::Transfer(wire::encode_transfer_response::<P::Runtime>(&response)))
+            }
+            Request::Propose(proposal) => self.take_proposal(proposal).await,
+            Request::ReadIndex(request) => self.give_read_index(request).await,
+        }
+    }
+
+    /// Takes a follower's proposal into the log, if this member leads.
+    async fn take_proposal(&self, proposal: ForwardedProposal) -> Result<Reply, Refusal> {
+        if self.stop.has_begun() {
+            return Err(not_leader());
+        }
+        let within = Duration::from_millis(proposal.within_ms).min(self.settings.request_timeout);
+        let deadline = InstantOf::<P>::now() + within;
+        match self.attempt(EncodedProposal(proposal.proposal), None, deadline).await {
+            Attempt::Done(Ok(applied)) => {
+                let index = raft_index(applied.id.index).unwrap_or(0);
+                Ok(Reply::Proposed(ProposalDone { index }))
+            }
+            Attempt::NotLeader | Attempt::Done(Err(ProposeError::NoLeader)) => Err(not_leader()),
+            Attempt::Done(Err(ProposeError::TooManyRequests)) => {
+                Err(refuse(Reason::TooMany, "too many proposals in flight"))
+            }
+            Attempt::Done(Err(ProposeError::TimedOut | ProposeError::TimedOutLeaderChanged)) => {
+                Err(refuse(Reason::TimedOut, "not applied in time"))
+            }
+            Attempt::Done(Err(ProposeError::Stopped)) => Err(stopping()),
+        }
+    }
+
+    async fn give_read_index(&self, request: ReadIndexRequest) -> Result<Reply, Refusal> {
+        let within = Duration::from_millis(request.within_ms).min(self.settings.request_timeout);
+        match self.confirm_leading(InstantOf::<P>::now() + within).await {
+            Ok(Some(index)) => {
+                Ok(Reply::ReadIndex(ReadIndexReply { index: raft_index(index).unwrap_or(0) }))
+            }
+            Ok(None) | Err(ReadIndexError::LeaderChanged) => Err(not_leader()),
+            Err(ReadIndexError::TimedOut) => {
+                Err(refuse(Reason::TimedOut, "no quorum confirmed it in time"))
+            }
+            Err(ReadIndexError::Stopped) => Err(stopping()),
+        }
+    }
+
+    async fn take_entries(
+        self: Arc<Self>,
+        mut requests: BoxStream<'static, AppendRequest>,
+    ) -> BoxStream<'static, AppendReply> {
+        let instance = self.peers.roster.instance();
+        let refused = move |refusal| {
+            let outcome = Some(append_reply::Outcome::Refused(refusal));
+            stream::once(async move { AppendReply { instance, outcome } }).boxed()
+        };
+        let Some(first) = requests.next().await else { return stream::empty().boxed() };
+        if let Err(refusal) = self.peers.roster.admit(first.hello.as_ref()).await {
+            return refused(refusal);
+        }
+        // What cannot be read ends the stream; the sender finds its request unanswered.
+        let requests = stream::once(async { first })
+            .chain(requests)
+            .map(wire::decode_append)
+            .take_while(|decoded| futures::future::ready(decoded.is_ok()))
+            .filter_map(|decoded| futures::future::ready(decoded.ok()));
+        let results = self.raft.stream_append(requests.boxed());
+        results
+            .map(move |result| {
+                let Ok(result) = result else {
+                    let outcome = Some(append_reply::Outcome::Refused(stopping()));
+                    return AppendReply { instance, outcome };
+                };
+                self.note_leader(&result);
+                wire::encode_append_result::<P::Runtime>(instance, &result)
+            })
+            .boxed()
+    }
+
+    /// A leader has spoken, unless openraft knows a newer one.
+    fn note_leader(&self, result: &StreamAppendResult<P::Runtime>) {
+        match result {
+            Ok(_) | Err(StreamAppendError::Conflict(_)) => {
+                self.leadership.heard(InstantOf::<P>::now());
+            }
+            Err(StreamAppendError::HigherVote(_)) => {}
+        }
+    }
+}
+
+fn not_leader() -> Refusal {
+    refuse(Reason::NotLeader, "this member does not lead")
+}
+
+fn stopping() -> Refusal {
+    refuse(Reason::Stopping, "this member stops")
+}

@@ -1,0 +1,189 @@
+//! Crashes, torn logs and a network that loses, delays, reorders and doubles.
+
+use super::*;
+use crate::disk::sim::Fault;
+
+/// A network as bad as one that still works.
+pub(super) fn storm() -> Weather {
+    Weather {
+        delay: (Duration::from_micros(50), Duration::from_millis(40)),
+        lost: 30,
+        doubled: 100,
+    }
+}
+
+#[test]
+fn a_leaders_crash_costs_a_short_pause_and_nothing_acknowledged() {
+    for seed in 0..3 {
+        on_cluster(seed, async {
+            let mut cluster = Cluster::start(seed, 3).await;
+            let old = cluster.leader().await;
+            cluster.load("before", 10).await;
+            cluster.power_cut(old);
+            let began = SimInstant::now();
+            let survivor = *cluster.replicas.keys().next().unwrap();
+            cluster.put(survivor, "first").await.unwrap();
+            let pause = began.elapsed();
+            assert!(pause < Duration::from_millis(2_500), "seed {seed}: a pause of {pause:?}");
+            assert_ne!(cluster.leader().await, old);
+            cluster.load("without", 10).await;
+            cluster.check(&format!("seed {seed}, one down")).await;
+            cluster.boot(old).await;
+            cluster.check(&format!("seed {seed}, back")).await;
+            assert_eq!(cluster.acknowledged(), 60 + 1 + 40);
+            cluster.shutdown().await;
+        });
+    }
+}
+
+/// Clients see errors at most; what they were told stays true.
+#[test]
+fn a_leader_dies_under_load() {
+    for seed in 0..4 {
+        on_cluster(seed, async {
+            let mut cluster = Cluster::start(seed, 3).await;
+            let old = cluster.leader().await;
+            {
+                let load = Box::pin(cluster.load("load", 2_000));
+                let moment = Duration::from_micros(10_000 + 1_733 * seed);
+                assert!(SimRuntime::timeout(moment, load).await.is_err());
+            }
+            let before = cluster.acknowledged();
+            assert!(before > 20, "seed {seed}: {before}");
+            if seed % 2 == 0 {
+                cluster.power_cut(old);
+            } else {
+                cluster.kill(old);
+            }
+            cluster.load("after", 10).await;
+            cluster.check(&format!("seed {seed}")).await;
+            cluster.boot(old).await;
+            cluster.check(&format!("seed {seed}, back")).await;
+            cluster.shutdown().await;
+        });
+    }
+}
+
+#[test]
+fn a_follower_that_was_away_catches_up() {
+    on_cluster(5, async {
+        let mut cluster = Cluster::start(5, 3).await;
+        let follower = cluster.follower().await;
+        cluster.kill(follower);
+        cluster.load("away", 25).await;
+        cluster.boot(follower).await;
+        cluster.check("back").await;
+        assert_eq!(cluster.acknowledged(), 100);
+        cluster.shutdown().await;
+    });
+}
+
+/// The power goes out in the middle of a follower's write, at each step in turn: whatever of it is
+/// torn, the member comes back and catches up.
+#[test]
+fn a_torn_log_of_one_member_is_mended_by_the_others() {
+    for step in 0..12 {
+        on_cluster(6, async {
+            let mut cluster = Cluster::start(6, 3).await;
+            let follower = cluster.follower().await;
+            let wal = cluster.machines[&follower].disk(&data_dir().join("member/wal"));
+            wal.inject(Fault::PowerCut { at: wal.steps() + step });
+            cluster.load("torn", 6).await;
+            assert!(wal.is_dark(), "step {step}: the fault struck");
+            cluster.power_cut(follower);
+            cluster.load("without", 5).await;
+            cluster.boot(follower).await;
+            cluster.check(&format!("step {step}")).await;
+            cluster.shutdown().await;
+        });
+    }
+}
+
+/// A disk error on the leader ends that member; the others go on.
+#[test]
+fn a_leader_whose_disk_fails_is_replaced() {
+    on_cluster(7, async {
+        let mut cluster = Cluster::start(7, 3).await;
+        let leader = cluster.leader().await;
+        let wal = cluster.machines[&leader].disk(&data_dir().join("member/wal"));
+        wal.inject(Fault::Io { at: wal.steps() + 3 });
+        cluster.load("load", 10).await;
+        let fatal = SimRuntime::timeout(LONG, cluster.replica(leader).fatal()).await.unwrap();
+        assert!(matches!(fatal, Fatal::Io { .. }), "{fatal}");
+        cluster.replicas.remove(&leader).unwrap().shutdown().await;
+        cluster.load("without", 10).await;
+        cluster.check("without").await;
+        cluster.shutdown().await;
+    });
+}
+
+#[test]
+fn loss_reordering_and_doubling_lose_and_double_nothing() {
+    let mut acknowledged = 0;
+    for seed in 0..4 {
+        on_cluster(seed, async {
+            let cluster = Cluster::start(seed, 3).await;
+            cluster.network.set_weather(storm());
+            cluster.load("storm", 15).await;
+            cluster.network.set_weather(Weather::default());
+            cluster.leader().await;
+            cluster.check(&format!("seed {seed}")).await;
+            acknowledged += cluster.acknowledged();
+            cluster.shutdown().await;
+        });
+    }
+    assert!(acknowledged > 200, "only {acknowledged} puts: too stormy to tell");
+}
+
+/// Members die and come back, one at a time, in bad weather.
+#[test]
+fn rolling_crashes_in_a_storm() {
+    for seed in 0..2 {
+        on_cluster(seed, async {
+            let settings = Settings { checkpoint_entries: 20, ..Settings::for_tests() };
+            let mut cluster = Cluster::start_with(seed, 3, settings).await;
+            cluster.leader().await;
+            for (round, id) in [1, 2, 3, 1, 2, 3].into_iter().enumerate() {
+                cluster.network.set_weather(storm());
+                let name = round.to_string();
+                let load = Box::pin(cluster.load(&name, 50));
+                let _ended = SimRuntime::timeout(Duration::from_millis(700), load).await;
+                if (seed + id) % 2 == 0 {
+                    cluster.power_cut(id);
+                } else {
+                    cluster.kill(id);
+                }
+                cluster.load(&format!("{round}, without {id}"), 2).await;
+                cluster.boot(id).await;
+                cluster.network.set_weather(Weather::default());
+                cluster.check(&format!("seed {seed}, round {round}")).await;
+            }
+            assert!(cluster.acknowledged() > 60, "seed {seed}: {}", cluster.acknowledged());
+            cluster.shutdown().await;
+        });
+    }
+}
+
+/// openraft alpha.37 tries a refused peer again at once; a member that is down for seconds must not
+/// cost a core of its leader.
+#[test]
+fn a_member_that_is_down_is_not_dialled_in_a_hot_loop() {
+    on_cluster(8, async {
+        let mut cluster = Cluster::start(8, 3).await;
+        let follower = cluster.follower().await;
+        cluster.kill(follower);
+        cluster.leader().await;
+        let before = cluster.network.dials();
+        SimRuntime::sleep(Duration::from_secs(10)).await;
+        let idle = cluster.network.dials() - before;
+        // Ten seconds of heartbeats to two peers, and of one attempt per pause to the one that is down.
+        assert!(idle < 600, "{idle} dials in ten idle seconds");
+        let before = cluster.network.dials();
+        cluster.load("busy", 100).await;
+        let busy = cluster.network.dials() - before;
+        assert!(busy < 600, "{busy} dials for 400 puts");
+        cluster.boot(follower).await;
+        cluster.check("back").await;
+        cluster.shutdown().await;
+    });
+}

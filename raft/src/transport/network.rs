@@ -1,0 +1,298 @@
+//! openraft's network over our links: one client per peer and purpose.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use futures::stream::{self, BoxStream};
+use futures::{Stream, StreamExt};
+use openraft::error::ReplicationClosed;
+use openraft::network::{Backoff, RPCOption, RaftNetworkFactory, RaftNetworkV2};
+use openraft_rt::{AsyncRuntime, Instant};
+use parking_lot::Mutex;
+use vetch_proto::vetchpb::peer_reply::Reply;
+use vetch_proto::vetchpb::peer_request::Request;
+use vetch_proto::vetchpb::{AppendReply, Refusal};
+use vetch_storage::NodeId;
+
+use super::peer::{AskError, LinkOf, Peers};
+use super::wire::{self, Unreadable};
+use super::{Channel, Link, LinkError};
+use crate::apply::snapshot::{Snapshot, SnapshotMark};
+use crate::platform::Platform;
+use crate::types::rpc::{
+    AppendEntriesRequest, AppendEntriesResponse, NetworkError, RpcError, SnapshotResponse,
+    StreamAppendResult, StreamingError, TransferLeaderRequest, TransferLeaderResponse, Unreachable,
+    VoteRequest, VoteResponse,
+};
+use crate::types::{TypeConfig, Vote};
+
+type Replies<'s, R> = BoxStream<'s, Result<StreamAppendResult<R>, RpcError<R>>>;
+
+/// openraft's factory of clients.
+#[derive(Debug)]
+pub(crate) struct Network<P: Platform>(pub(crate) Arc<Peers<P>>);
+
+/// openraft's client of one peer, for one purpose.
+pub(crate) struct Client<P: Platform> {
+    peers: Arc<Peers<P>>,
+    target: NodeId,
+    purpose: Purpose,
+    append: LinkOf<P>,
+    control: LinkOf<P>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    Replication,
+    Heartbeat,
+}
+
+impl<P: Platform> Network<P> {
+    fn client(&self, target: u64, purpose: Purpose) -> Client<P> {
+        let (peers, target) = (Arc::clone(&self.0), NodeId(target));
+        let append = peers.link(target, Channel::Append);
+        let control = peers.link(target, Channel::Control);
+        Client { peers, target, purpose, append, control }
+    }
+}
+
+impl<P: Platform> RaftNetworkFactory<TypeConfig<P::Runtime>> for Network<P> {
+    type Network = Client<P>;
+
+    async fn new_client(&mut self, target: u64, (): &()) -> Client<P> {
+        self.client(target, Purpose::Replication)
+    }
+
+    async fn new_heartbeat_client(&mut self, target: u64, (): &()) -> Client<P> {
+        self.client(target, Purpose::Heartbeat)
+    }
+}
+
+impl<P: Platform> Client<P> {
+    async fn control(
+        &self,
+        request: Request,
+        option: &RPCOption,
+    ) -> Result<Reply, RpcError<P::Runtime>> {
+        let answer = self.peers.call(&self.control, self.target, request, option.soft_ttl()).await;
+        answer.map_err(|error| rpc_error(&error))
+    }
+
+    async fn heartbeat(
+        &self,
+        request: &AppendEntriesRequest<P::Runtime>,
+        option: &RPCOption,
+    ) -> Result<StreamAppendResult<P::Runtime>, RpcError<P::Runtime>> {
+        let request = Request::Heartbeat(wire::encode_append(request));
+        let Reply::Heartbeat(reply) = self.control(request, option).await? else {
+            return Err(unexpected());
+        };
+        wire::decode_append_reply(reply).map_err(|refusal| refused_rpc(&refusal))
+    }
+
+    fn replicate<S>(&self, requests: S) -> Replies<'static, P::Runtime>
+    where
+        S: Stream<Item = AppendEntriesRequest<P::Runtime>> + Send + Unpin + 'static,
+    {
+        let sent = Arc::new(Mutex::new(VecDeque::new()));
+        let mut hello = Some(self.peers.roster.hello(self.target));
+        let requests = requests.map({
+            let sent = Arc::clone(&sent);
+            move |request| {
+                sent.lock().push_back(<P::Runtime as AsyncRuntime>::Instant::now());
+                let mut encoded = wire::encode_append::<P::Runtime>(&request);
+                encoded.hello = hello.take();
+                encoded
+            }
+        });
+        let replies = self.append.append(requests.boxed());
+        let stall = self.peers.timing.stall;
+        let replies = give_up_when_stalled::<P::Runtime>(replies, sent, stall);
+        let (peers, target) = (Arc::clone(&self.peers), self.target);
+        replies
+            .then(move |reply| {
+                let peers = Arc::clone(&peers);
+                async move { peers.appended(target, reply).await }
+            })
+            .boxed()
+    }
+}
+
+impl<P: Platform> Peers<P> {
+    async fn appended(
+        &self,
+        target: NodeId,
+        reply: Result<AppendReply, LinkError>,
+    ) -> Result<StreamAppendResult<P::Runtime>, RpcError<P::Runtime>> {
+        let pause = self.pause(target);
+        let reply = reply.map_err(|error| {
+            pause.failed();
+            rpc_error(&AskError::Link(error))
+        })?;
+        self.checked(target, reply.instance).await.map_err(|error| {
+            pause.failed();
+            rpc_error(&error)
+        })?;
+        match wire::decode_append_reply(reply) {
+            Ok(result) => {
+                pause.succeeded();
+                Ok(result)
+            }
+            Err(refusal) => {
+                pause.failed();
+                Err(rpc_error(&self.refused(target, refusal)))
+            }
+        }
+    }
+}
+
+/// Ends the replies when the oldest request has waited too long for its own: a connection that went
+/// silent says nothing by itself.
+fn give_up_when_stalled<R: AsyncRuntime>(
+    replies: BoxStream<'static, Result<AppendReply, LinkError>>,
+    sent: Arc<Mutex<VecDeque<R::Instant>>>,
+    stall: Duration,
+) -> BoxStream<'static, Result<AppendReply, LinkError>> {
+    let next = move |state: Option<BoxStream<'static, Result<AppendReply, LinkError>>>| {
+        let sent = Arc::clone(&sent);
+        async move {
+            let mut replies = state?;
+            loop {
+                let deadline = sent.lock().front().copied().unwrap_or_else(R::Instant::now) + stall;
+                match R::timeout_at(deadline, replies.next()).await {
+                    Ok(Some(reply)) => {
+                        sent.lock().pop_front();
+                        let rest = reply.is_ok().then_some(replies);
+                        return Some((reply, rest));
+                    }
+                    Ok(None) => return None,
+                    Err(_) => {
+                        let oldest = sent.lock().front().copied();
+                        if oldest.is_some_and(|oldest| oldest + stall <= R::Instant::now()) {
+                            let error = LinkError::Lost(format!("no reply within {stall:?}"));
+                            return Some((Err(error), None));
+                        }
+                    }
+                }
+            }
+        }
+    };
+    stream::unfold(Some(replies), next).boxed()
+}
+
+fn rpc_error<R: AsyncRuntime>(error: &AskError) -> RpcError<R> {
+    match error {
+        AskError::Link(LinkError::Lost(_)) => RpcError::Network(NetworkError::new(error)),
+        AskError::Link(LinkError::Unreachable(_)) | AskError::Refused(_) => {
+            RpcError::Unreachable(Unreachable::new(error))
+        }
+    }
+}
+
+fn refused_rpc<R: AsyncRuntime>(refusal: &Refusal) -> RpcError<R> {
+    rpc_error(&AskError::Refused(refusal.clone()))
+}
+
+fn unexpected<R: AsyncRuntime>() -> RpcError<R> {
+    refused_rpc(&wire::unreadable(&Unreadable("the reply that was asked for")))
+}
+
+impl<P: Platform> RaftNetworkV2<TypeConfig<P::Runtime>> for Client<P> {
+    type SnapshotData = SnapshotMark;
+
+    async fn append_entries(
+        &mut self,
+        request: AppendEntriesRequest<P::Runtime>,
+        option: RPCOption,
+    ) -> Result<AppendEntriesResponse<P::Runtime>, RpcError<P::Runtime>> {
+        Ok(self.heartbeat(&request, &option).await?.into())
+    }
+
+    fn stream_append<S>(
+        &mut self,
+        mut requests: S,
+        option: RPCOption,
+    ) -> BoxFuture<'_, Result<Replies<'_, P::Runtime>, RpcError<P::Runtime>>>
+    where
+        S: Stream<Item = AppendEntriesRequest<P::Runtime>> + Send + Unpin + 'static,
+    {
+        Box::pin(async move {
+            if self.purpose == Purpose::Heartbeat {
+                let Some(request) = requests.next().await else {
+                    return Ok(stream::empty().boxed());
+                };
+                let reply = self.heartbeat(&request, &option).await;
+                return Ok(stream::once(async { reply }).boxed());
+            }
+            self.peers.pause(self.target).over().await;
+            Ok(self.replicate(requests))
+        })
+    }
+
+    async fn vote(
+        &mut self,
+        request: VoteRequest<P::Runtime>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<P::Runtime>, RpcError<P::Runtime>> {
+        let request = Request::Vote(wire::encode_vote_request(&request));
+        let Reply::Vote(reply) = self.control(request, &option).await? else {
+            return Err(unexpected());
+        };
+        wire::decode_vote_reply(reply).map_err(|error| refused_rpc(&wire::unreadable(&error)))
+    }
+
+    async fn pre_vote(
+        &mut self,
+        request: VoteRequest<P::Runtime>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<P::Runtime>, RpcError<P::Runtime>> {
+        let request = Request::PreVote(wire::encode_vote_request(&request));
+        let Reply::Vote(reply) = self.control(request, &option).await? else {
+            return Err(unexpected());
+        };
+        wire::decode_vote_reply(reply).map_err(|error| refused_rpc(&wire::unreadable(&error)))
+    }
+
+    async fn full_snapshot(
+        &mut self,
+        _: Vote,
+        snapshot: Snapshot,
+        _: impl Future<Output = ReplicationClosed> + Send + 'static,
+        _: RPCOption,
+    ) -> Result<SnapshotResponse<P::Runtime>, StreamingError<P::Runtime>> {
+        let refusal = NoSnapshots { target: self.target.0, meta: snapshot.meta.to_string() };
+        tracing::error!("{refusal}");
+        Err(StreamingError::Unreachable(Unreachable::new(&refusal)))
+    }
+
+    async fn transfer_leader(
+        &mut self,
+        request: TransferLeaderRequest<P::Runtime>,
+        option: RPCOption,
+    ) -> Result<TransferLeaderResponse<P::Runtime>, RpcError<P::Runtime>> {
+        let encoded = Request::Transfer(wire::encode_transfer(&request));
+        let Reply::Transfer(reply) = self.control(encoded, &option).await? else {
+            return Err(unexpected());
+        };
+        let decoded = wire::decode_transfer_reply(&request, reply);
+        decoded.map_err(|error| refused_rpc(&wire::unreadable(&error)))
+    }
+
+    fn backoff(&self) -> Option<Backoff> {
+        Some(Backoff::new(std::iter::repeat(self.peers.timing.longest_pause)))
+    }
+}
+
+/// A peer so far behind that the log no longer has what it lacks.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error(
+    "member {target:x} needs a whole state ({meta}), which this version cannot send: restore it from \
+     a snapshot, or raise --snapshot-catchup-entries before members fall behind"
+)]
+struct NoSnapshots {
+    target: u64,
+    meta: String,
+}
