@@ -25,6 +25,11 @@ use crate::schema::state::{self, CompactionHash, Reclaim, ScheduledCompaction, S
 use crate::schema::version;
 use crate::types::{Revision, RevisionKey};
 
+/// Changes whose garbage goes in one engine batch: a put waits for a batch that is being written.
+const BATCH: usize = 64;
+/// How many changes may be hashed where one's garbage may be deleted.
+const HASHED_PER_DELETED: usize = 8;
+
 /// Deletes compacted versions in the background, in paced batches, respecting pinned views.
 #[derive(Debug)]
 pub struct Compactor<E: Engine> {
@@ -155,8 +160,8 @@ impl<E: Engine> Compactor<E> {
         self.removed
     }
 
-    /// Looks at no more than `limit` changes, and deletes at most two versions for each. Blocking,
-    /// bounded.
+    /// Looks at no more than `limit` changes, and deletes at most two versions for each; takes the hash
+    /// of eight times as many, as that writes nothing. Blocking, bounded.
     pub fn step(&mut self, limit: usize) -> Result<CompactionProgress, Fatal> {
         let limit = limit.max(1);
         let mut reclaim = self.shared.reclaim.lock();
@@ -169,6 +174,7 @@ impl<E: Engine> Compactor<E> {
             },
         };
         if let Some(hasher) = job.hash {
+            let limit = limit.saturating_mul(HASHED_PER_DELETED);
             let hashed = self.hash(&view, job, hasher, limit, &mut reclaim)?;
             reclaim.job = Some(hashed);
             return Ok(CompactionProgress::More);
@@ -177,8 +183,14 @@ impl<E: Engine> Compactor<E> {
             reclaim.job = Some(job);
             return Ok(CompactionProgress::Pinned);
         }
-        let (finished, removed) = self.delete(&mut job, limit, &mut reclaim)?;
-        self.removed += removed;
+        let (mut finished, mut left) = (false, limit);
+        while !finished && left > 0 {
+            let batch = left.min(BATCH);
+            let removed;
+            (finished, removed) = self.delete(&mut job, batch, &mut reclaim)?;
+            self.removed += removed;
+            left -= batch;
+        }
         reclaim.job = (!finished).then_some(job);
         if finished && self.next_job(&view, reclaim.finished)?.is_none() {
             return Ok(CompactionProgress::Finished(reclaim.finished));
