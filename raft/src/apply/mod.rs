@@ -5,6 +5,7 @@
 use std::fmt;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::{Stream, StreamExt};
 use openraft::RaftSnapshotBuilder;
@@ -32,6 +33,9 @@ use snapshot::{SnapshotMark, SnapshotMarks};
 /// Entries that become visible together at most. Bounds how long one turn of the applying task keeps
 /// the others of its runtime waiting, which matters in a replay after a restart.
 const MAX_BATCH: usize = 512;
+
+/// How often an engine that does not keep up is looked at.
+const CONGESTION_POLL: Duration = Duration::from_millis(1);
 
 type InstantOf<P> = <<P as Platform>::Runtime as AsyncRuntime>::Instant;
 type Config<P> = TypeConfig<<P as Platform>::Runtime>;
@@ -113,6 +117,14 @@ impl<P: Platform> Applier<P> {
         Ok(applied)
     }
 
+    /// Waits until the engine keeps up. In the engine itself that would hold up the whole runtime:
+    /// heartbeats, the log, reads.
+    async fn room(&self) {
+        while self.machine.is_congested() {
+            P::Runtime::sleep(CONGESTION_POLL).await;
+        }
+    }
+
     /// Makes the batch visible and answers it.
     fn flush(&mut self, batch: &mut Batch<P>) -> Result<(), Fatal> {
         let Some(last) = batch.applied.last() else { return Ok(()) };
@@ -189,10 +201,12 @@ impl<P: Platform> RaftStateMachine<Config<P>> for Applier<P> {
             }
             batch.applied.push(Arc::new(applied));
             if batch.applied.len() == MAX_BATCH {
+                self.room().await;
                 self.flush(&mut batch).map_err(into_io)?;
                 yield_now().await;
             }
         }
+        self.room().await;
         self.flush(&mut batch).map_err(into_io)
     }
 

@@ -56,6 +56,10 @@ fn memtable_bytes(options: Options, family: Family) -> u64 {
 /// So much may wait in the kernel for a sync of the journal: some 10 ms of a disk's time.
 const SYNC_AHEAD_BYTES: u64 = 2 << 20;
 
+/// Full buffers of a family that wait for their flush. With one more, fjall puts the writing thread to
+/// sleep, 100 ms at a time.
+const CONGESTED_BUFFERS: usize = 3;
+
 /// The engine. Share it behind an `Arc`.
 pub struct FjallEngine {
     path: PathBuf,
@@ -276,6 +280,11 @@ impl Engine for FjallEngine {
         self.sync_ahead_if_due()?;
         self.release_journals()?;
         Ok(false)
+    }
+
+    fn is_congested(&self) -> bool {
+        let is_full = |keyspace: &Keyspace| keyspace.sealed_memtable_count() >= CONGESTED_BUFFERS;
+        self.keyspaces.iter().any(is_full) && self.poison.check().is_ok()
     }
 }
 

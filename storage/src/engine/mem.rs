@@ -74,6 +74,7 @@ struct Control {
     persists: u64,
     fail_apply: Option<(u64, Fault)>,
     fail_persist: Option<(u64, Fault)>,
+    is_congested: bool,
     /// The first error; every later write gives it again.
     poison: Option<Fatal>,
 }
@@ -124,6 +125,11 @@ impl MemEngine {
     pub fn fail_persist(&self, nth: u64, fault: Fault) {
         let mut control = self.control.lock();
         control.fail_persist = Some((control.persists + nth, fault));
+    }
+
+    /// From now on, says whether its background work lags. Nothing else comes of it.
+    pub fn set_congested(&self, is_congested: bool) {
+        self.control.lock().is_congested = is_congested;
     }
 
     /// The log position a power loss would leave.
@@ -211,6 +217,10 @@ impl Engine for MemEngine {
             Some(fatal) => Err(fatal.clone()),
             None => Ok(false),
         }
+    }
+
+    fn is_congested(&self) -> bool {
+        self.control.lock().is_congested
     }
 }
 

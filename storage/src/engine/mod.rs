@@ -157,4 +157,9 @@ pub trait Engine: Send + Sync + 'static {
     fn sizes(&self) -> Sizes;
     /// Does a bounded piece of background work (reclaiming space); `true` while more is left.
     fn maintain(&self, budget: Budget) -> Result<bool, Fatal>;
+    /// Whether the next `apply` may have to wait for background work. Who writes much waits before it,
+    /// where waiting holds up nobody else; it ends by itself.
+    fn is_congested(&self) -> bool {
+        false
+    }
 }

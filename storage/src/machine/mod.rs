@@ -151,6 +151,11 @@ impl<E: Engine> StateMachine<E> {
         Compactor::new(Arc::clone(&self.shared))
     }
 
+    /// Whether the next [`commit`](Self::commit) may have to wait; see [`Engine::is_congested`].
+    pub fn is_congested(&self) -> bool {
+        self.shared.engine.is_congested()
+    }
+
     /// The newest applied entry, committed or not.
     pub fn applied(&self) -> LogId {
         self.state.applied

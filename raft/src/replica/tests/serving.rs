@@ -43,6 +43,26 @@ fn it_serves_in_the_simulator() {
     on_sim(1, serves(Sim::new(1), data_dir()));
 }
 
+#[test]
+fn an_engine_that_lags_holds_up_writes_and_nothing_else() {
+    let platform = Sim::new(1);
+    on_sim(1, async {
+        let replica = open(&platform, &data_dir()).await;
+        replica.propose(put("k", "1")).await.unwrap();
+        platform.engine().set_congested(true);
+        let mut write = std::pin::pin!(replica.propose(put("k", "2")));
+        let patience = Duration::from_millis(200);
+        assert!(SimRuntime::timeout(patience, &mut write).await.is_err(), "it waits");
+        let status = replica.status();
+        assert!(status.is_leader && status.committed > status.applied, "{status:?}");
+        assert_eq!(get::<Sim>(&replica.view(), "k").as_deref(), Some("1"));
+        platform.engine().set_congested(false);
+        write.await.unwrap();
+        assert_eq!(get::<Sim>(&replica.view(), "k").as_deref(), Some("2"));
+        replica.shutdown().await;
+    });
+}
+
 async fn survives_restarts<P: Platform>(platform: P, dir: PathBuf) {
     let mut revision = Revision::EMPTY_STORE;
     for round in 1..=4 {
