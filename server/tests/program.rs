@@ -42,6 +42,41 @@ fn a_command_line_that_cannot_be_read_shows_usage_and_exits_2() {
 }
 
 #[test]
+fn a_url_that_cannot_be_read_shows_the_flag_and_usage_and_exits_2() {
+    let output = vetch(&["--listen-client-urls=localhost:2379"], &[]);
+    assert_eq!(output.status.code(), Some(2));
+    let text = stderr(&output);
+    let reason = "invalid value \"localhost:2379\" for flag -listen-client-urls: ";
+    assert!(text.starts_with(reason) && text.contains("\nUsage:\n"), "{text}");
+}
+
+#[test]
+fn a_configuration_file_that_cannot_be_read_is_named_with_the_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("vetch.yaml");
+    let named = format!("configuration file {}: ", path.display());
+    for (content, reason) in [
+        (None, "No such file or directory"),
+        (Some("name: [\n"), "cannot be read as YAML: "),
+        (Some("election-timeout: soon\n"), ""),
+    ] {
+        if let Some(content) = content {
+            std::fs::write(&path, content).unwrap();
+        }
+        let output = vetch(&["--config-file", &path.display().to_string()], &[]);
+        assert_eq!(output.status.code(), Some(1), "{content:?}");
+        let text = stderr(&output);
+        let line: serde_json::Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+        assert_eq!(
+            (&line["level"], &line["msg"]),
+            (&"error".into(), &"failed to verify flags".into())
+        );
+        let error = line["error"].as_str().unwrap();
+        assert!(error.starts_with(&format!("{named}{reason}")), "{error}");
+    }
+}
+
+#[test]
 fn a_refused_configuration_is_one_json_line_and_exits_1() {
     for (arguments, variables, expected) in [
         (&["--heartbeat-interval=0"][..], &[][..], "--heartbeat-interval must be >0 (set to 0ms)"),

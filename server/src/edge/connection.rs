@@ -58,14 +58,23 @@ pub fn builder(transport: Transport) -> Builder<TokioExecutor> {
     builder
 }
 
-/// Serves a connection until it ends, or until `stop`: then no new request is taken, and what is
-/// under way may finish. `min_time` is [`Transport::keepalive_min_time`].
+/// How connections end when the node stops.
+#[derive(Clone, Debug, Default)]
+pub struct Ending {
+    /// No new connection or request is taken; what is under way may finish.
+    pub drain: CancellationToken,
+    /// What has not finished is cut.
+    pub cut: CancellationToken,
+}
+
+/// Serves a connection until it ends by itself, or as `ending` says. `min_time` is
+/// [`Transport::keepalive_min_time`].
 pub async fn serve<P, S>(
     builder: Builder<TokioExecutor>,
     socket: S,
     min_time: Option<Duration>,
     service: EdgeService<P>,
-    stop: CancellationToken,
+    ending: Ending,
 ) where
     P: Platform,
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
@@ -75,9 +84,12 @@ pub async fn serve<P, S>(
     tokio::pin!(connection);
     let ended = tokio::select! {
         ended = &mut connection => ended,
-        () = stop.cancelled() => {
+        () = ending.drain.cancelled() => {
             connection.as_mut().graceful_shutdown();
-            connection.await
+            tokio::select! {
+                ended = connection => ended,
+                () = ending.cut.cancelled() => return,
+            }
         }
     };
     if let Err(error) = ended {

@@ -7,11 +7,10 @@ use std::time::Duration;
 use hyper_util::rt::TokioExecutor;
 use hyper_util::server::conn::auto::Builder;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use vetch_raft::Platform;
 
-use super::connection::{self, Transport};
+use super::connection::{self, Ending, Transport};
 use super::service::EdgeService;
 use super::socket::{Accepted, Listening};
 
@@ -100,26 +99,26 @@ impl<P: Platform> Listener<P> {
         Self { socket, service, shared }
     }
 
-    /// Accepts until `stop`; every connection is tracked by `connections`, so that the node can wait
-    /// for them.
-    pub async fn run(self, stop: CancellationToken, connections: TaskTracker) {
+    /// Accepts until the node stops; every connection is tracked by `connections`, so that the node can
+    /// wait for them.
+    pub async fn run(self, ending: Ending, connections: TaskTracker) {
         let mut turn = 0;
         loop {
             let accepted = tokio::select! {
                 accepted = self.accept() => accepted,
-                () = stop.cancelled() => return,
+                () = ending.drain.cancelled() => return,
             };
             let Some((socket, slot)) = accepted else { return };
             turn += 1;
             let (service, builder) =
                 (self.service.for_client(socket.peer()), self.shared.builder.clone());
-            let (stop, connections) = (stop.clone(), connections.clone());
+            let (ending, connections) = (ending.clone(), connections.clone());
             let min_time = self.shared.min_time;
             let job = move || {
                 connections.spawn(async move {
                     match socket.adopt() {
                         Ok(socket) => {
-                            connection::serve(builder, socket, min_time, service, stop).await;
+                            connection::serve(builder, socket, min_time, service, ending).await;
                         }
                         Err(error) => {
                             tracing::debug!(%error, "connection was gone before it was served");

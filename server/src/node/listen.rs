@@ -3,19 +3,33 @@
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
+use axum::Router;
 use tokio::net::{TcpListener, TcpSocket};
+use tokio_util::task::TaskTracker;
+use vetch_raft::Platform;
 
-use super::StartError;
-use crate::config::{Listen, Url};
+use super::{StartError, http};
+use crate::config::{Config, Listen, Url};
+use crate::edge::connection::{Ending, Transport};
+use crate::edge::listener::{Connections, Dealer, Listener};
+use crate::edge::service::{EdgeService, Offer};
 use crate::edge::socket::Listening;
 use crate::edge::unix_socket::UnixSocket;
+use crate::http::{client_router, metrics_router};
+use crate::rpc::Api;
 
+/// How long a client may take for the head of an HTTP/1 request, as in etcd.
+const HEADER_TIMEOUT: Duration = Duration::from_mins(5);
+/// An unanswered ping is waited for this long when the flag says "for ever".
+const NO_TIMEOUT: Duration = Duration::from_secs(u32::MAX as u64);
 /// Connections the kernel holds until they are accepted.
 const BACKLOG: u32 = 4096;
 
 /// Binds one URL, as the flags about sockets say.
-pub(super) fn bind(url: &Url, listen: &Listen) -> Result<Listening, StartError> {
+fn bind(url: &Url, listen: &Listen) -> Result<Listening, StartError> {
     if url.scheme().is_tls() {
         return Err(StartError::NotBuilt {
             what: format!("listening on {url}"),
@@ -50,4 +64,71 @@ fn address(url: &Url) -> io::Result<SocketAddr> {
     let mut addresses: Vec<SocketAddr> = (host, port).to_socket_addrs()?.collect();
     addresses.sort_by_key(SocketAddr::is_ipv6);
     addresses.first().copied().ok_or_else(|| io::Error::other("the host has no address"))
+}
+
+/// Every listening socket of a node, bound before anything is opened: a taken port is found at once.
+pub(super) struct Sockets {
+    client: Vec<Listening>,
+    client_http: Vec<Listening>,
+    metrics: Vec<Listening>,
+    dealer: Dealer,
+}
+
+impl Sockets {
+    pub(super) fn bind(config: &Config) -> Result<Self, StartError> {
+        let bind = |urls: &[Url]| -> Result<Vec<_>, StartError> {
+            urls.iter().map(|url| bind(url, &config.listen)).collect()
+        };
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Ok(Self {
+            client: bind(&config.listen.client_urls)?,
+            client_http: bind(&config.listen.client_http_urls)?,
+            metrics: bind(&config.listen.metrics_urls)?,
+            dealer: Dealer::start(Dealer::suitable_edges(cores)).map_err(StartError::Thread)?,
+        })
+    }
+
+    /// Serves on all of them; gives back where clients reach the node.
+    pub(super) fn serve<P: Platform>(
+        self,
+        api: &Arc<Api<P>>,
+        config: &Config,
+        ending: &Ending,
+        connections: &TaskTracker,
+    ) -> Vec<SocketAddr> {
+        let shared = Connections::new(transport(config), self.dealer);
+        let start = |socket, router: Router, offer| {
+            let service = EdgeService::new(Arc::clone(api), router, offer);
+            let listener = Listener::new(socket, service, shared.clone());
+            drop(tokio::spawn(listener.run(ending.clone(), connections.clone())));
+        };
+        let http = http::state(api, config.http.clone());
+        let offer = if self.client_http.is_empty() { Offer::Both } else { Offer::GrpcOnly };
+        let mut addresses = Vec::new();
+        for (socket, url) in self.client.into_iter().zip(&config.listen.client_urls) {
+            // Fails for what is no socket only.
+            let address = socket.local_addr().ok().flatten();
+            start(socket, client_router(http.clone()), offer);
+            let at = address.map_or_else(|| url.to_string(), |address| address.to_string());
+            tracing::info!(address = at, "ready to serve client requests");
+            addresses.extend(address);
+        }
+        for socket in self.client_http {
+            start(socket, client_router(http.clone()), Offer::HttpOnly);
+        }
+        for socket in self.metrics {
+            start(socket, metrics_router(http.clone()), Offer::HttpOnly);
+        }
+        addresses
+    }
+}
+
+fn transport(config: &Config) -> Transport {
+    Transport {
+        max_concurrent_streams: config.limits.max_concurrent_streams,
+        keepalive_min_time: config.keepalive.min_time,
+        keepalive_interval: config.keepalive.interval,
+        keepalive_timeout: config.keepalive.timeout.unwrap_or(NO_TIMEOUT),
+        header_timeout: HEADER_TIMEOUT,
+    }
 }

@@ -1,6 +1,7 @@
 //! One member: builds everything, owns it, starts it and stops it. No logic of its own.
 //!
 //! - `start`: from the configuration to a node that serves.
+//! - `services`: what the services share. `background`: what runs beside them.
 //! - `listen`: the sockets.
 //! - `maintain`: the engine's upkeep while nobody asks for it.
 //! - `observer`: what was applied, handed to leases and watchers.
@@ -11,12 +12,14 @@
 //! Nothing is global: many nodes run in one process.
 
 mod apply_meter;
+mod background;
 mod disk_meter;
 mod gauges;
 mod http;
 mod listen;
 mod maintain;
 mod observer;
+mod services;
 mod start;
 mod stop;
 
@@ -25,8 +28,6 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use vetch_raft::platform::tokio::Tokio;
 use vetch_raft::{Platform, Replica};
@@ -35,8 +36,10 @@ use vetch_storage::engine::Options;
 use vetch_storage::engine::fjall::FjallEngine;
 use vetch_storage::engine::sled::SledEngine;
 
+use self::background::Background;
 use self::disk_meter::DiskMeter;
 use crate::config::{Config, EngineKind};
+use crate::edge::connection::Ending;
 use crate::metrics::Metrics;
 use crate::rpc::Api;
 
@@ -50,9 +53,9 @@ pub struct Node<P: Platform> {
     client_addrs: Vec<SocketAddr>,
     fatal: tokio::sync::mpsc::UnboundedReceiver<Fatal>,
     /// Ends listeners, connections and streams.
-    stop: CancellationToken,
+    ending: Ending,
     connections: TaskTracker,
-    background: Vec<JoinHandle<()>>,
+    background: Background<P>,
 }
 
 impl<P: Platform> Node<P> {
@@ -124,8 +127,10 @@ async fn run_on<P: Platform>(
             node.shutdown().await;
             Ok(())
         }
-        // No drain: nothing this node says can be trusted any more.
-        Some(fatal) => Err(fatal.into()),
+        Some(fatal) => {
+            node.abandon();
+            Err(fatal.into())
+        }
     }
 }
 

@@ -6,24 +6,36 @@ use vetch_raft::Platform;
 
 use super::Node;
 
-/// How long requests under way may take to finish, as in etcd.
-const DRAIN: Duration = Duration::from_secs(7);
+/// How long requests under way may take to finish. etcd waits seven seconds, for open watches too,
+/// and then cuts them all; here streams without an end of their own end at once, so only what would
+/// end by itself is waited for.
+const DRAIN: Duration = Duration::from_millis(1500);
 
 impl<P: Platform> Node<P> {
-    /// Stops: no new connection or request, streams end, what is under way finishes; then the log is
-    /// closed with everything acknowledged in it.
+    /// Stops: no new connection or request, open streams end, what is under way may finish within a
+    /// moment; then the log is closed with everything acknowledged in it.
     pub async fn shutdown(self) {
-        self.stop.cancel();
+        self.ending.drain.cancel();
         self.connections.close();
         if tokio::time::timeout(DRAIN, self.connections.wait()).await.is_err() {
             tracing::warn!(
                 connections = self.connections.len(),
-                "cut connections that did not end"
+                "cutting connections that did not end"
             );
+            self.ending.cut.cancel();
+            self.connections.wait().await;
         }
-        for task in &self.background {
-            task.abort();
-        }
+        self.background.abort();
         self.replica.shutdown().await;
+        self.background.ended().await;
+    }
+
+    /// Ends without order, after [`failed`](Self::failed): nobody is answered any more, for nothing
+    /// this node says can be trusted, and nothing more is written. What the replica holds is given
+    /// back when the process ends.
+    pub fn abandon(self) {
+        self.ending.drain.cancel();
+        self.ending.cut.cancel();
+        self.background.abort();
     }
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use prost::Message;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 use vetch_proto::etcdserverpb::ResponseHeader;
 use vetch_proto::vetchpb::Proposal;
 use vetch_proto::vetchpb::proposal::Command;
@@ -70,6 +71,8 @@ pub struct Api<P: Platform> {
     /// Where a read that found damage reports it; the node stops.
     pub fatal: mpsc::UnboundedSender<Fatal>,
     envelope: Envelope,
+    /// Cancelled when the node stops: ends the streams that have no end of their own.
+    pub stopping: CancellationToken,
     next_request_id: AtomicU64,
 }
 
@@ -89,6 +92,7 @@ impl<P: Platform> Api<P> {
         metrics: Arc<Metrics>,
         warnings: Warnings,
         fatal: mpsc::UnboundedSender<Fatal>,
+        stopping: CancellationToken,
     ) -> Self {
         let next_request_id = AtomicU64::new(1);
         Self {
@@ -105,6 +109,7 @@ impl<P: Platform> Api<P> {
             warnings,
             fatal,
             envelope: Envelope::at(identity.member_id),
+            stopping,
             next_request_id,
         }
     }

@@ -11,7 +11,7 @@ use http_body_util::StreamBody;
 use prost::Message;
 use tonic::Status;
 use vetch_proto::etcdserverpb::{
-    DefragmentRequest, HashRequest, LeaseLeasesRequest, StatusRequest,
+    DefragmentRequest, HashRequest, LeaseKeepAliveResponse, LeaseLeasesRequest, StatusRequest,
 };
 use vetch_proto::grpc::health::HealthListRequest;
 use vetch_raft::Platform;
@@ -137,7 +137,7 @@ where
             unary(messages, async |_request: HealthListRequest| Ok(health::list())).await
         }
         Method::HealthWatch => match messages.only().await {
-            Ok(request) => open_ended(&health::watch(&request)),
+            Ok(request) => open_ended(api, &health::watch(&request)),
             Err(status) => refuse(status),
         },
         Method::MemberAdd
@@ -207,21 +207,45 @@ where
 {
     let frames = stream::unfold(Some((api, messages)), |state| async {
         let (api, mut messages) = state?;
-        let answer = match messages.next().await {
-            Ok(Some(request)) => lease::keep_alive(&api, request).await.map_err(Status::from),
-            Ok(None) => return Some((Ok::<_, Infallible>(Frame::trailers(ok_trailers())), None)),
-            Err(status) => Err(status),
+        let renewed = tokio::select! {
+            biased;
+            renewed = renew(&api, &mut messages) => renewed,
+            () = api.stopping.cancelled() => Err(Refusal::Stopped.into()),
         };
-        Some(match answer {
-            Ok(answer) => (Ok(Frame::data(framed(&answer))), Some((api, messages))),
+        Some(match renewed {
+            Ok(Some(answer)) => {
+                (Ok::<_, Infallible>(Frame::data(framed(&answer))), Some((api, messages)))
+            }
+            Ok(None) => (Ok(Frame::trailers(ok_trailers())), None),
             Err(status) => (Ok(Frame::trailers(status_trailers(&status))), None),
         })
     });
     respond(StreamBody::new(frames))
 }
 
-/// One answer, then a stream that stays open until the client leaves.
-fn open_ended(first: &impl Message) -> Response<AnswerBody> {
+/// The answer to the next request; `None` when there is none.
+async fn renew<P, B>(
+    api: &Api<P>,
+    messages: &mut MessageReader<B>,
+) -> Result<Option<LeaseKeepAliveResponse>, Status>
+where
+    P: Platform,
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: std::fmt::Display,
+{
+    match messages.next().await? {
+        Some(request) => Ok(Some(lease::keep_alive(api, request).await?)),
+        None => Ok(None),
+    }
+}
+
+/// One answer, then a stream that stays open until the client leaves or the node stops.
+fn open_ended<P: Platform>(api: &Api<P>, first: &impl Message) -> Response<AnswerBody> {
     let first = stream::iter([Ok::<_, Infallible>(Frame::data(framed(first)))]);
-    respond(StreamBody::new(futures::StreamExt::chain(first, stream::pending())))
+    let stopping = api.stopping.clone();
+    let last = stream::once(async move {
+        stopping.cancelled().await;
+        Ok(Frame::trailers(status_trailers(&Refusal::Stopped.into())))
+    });
+    respond(StreamBody::new(futures::StreamExt::chain(first, last)))
 }

@@ -93,7 +93,10 @@ impl<P: Platform> WatchBody<P> {
             if event.len() < OWN_FRAME_BYTES {
                 buffer.extend_from_slice(event);
             } else {
-                self.ready.push_back(buffer.split().freeze());
+                // Never an empty frame: clients count them, and leave after some.
+                if !buffer.is_empty() {
+                    self.ready.push_back(buffer.split().freeze());
+                }
                 self.ready.push_back(event.clone());
             }
         }

@@ -9,7 +9,6 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use smallvec::{SmallVec, smallvec};
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 use vetch_raft::{AsyncRuntime, Platform};
 use vetch_storage::{Applied, Engine, EventBatch, Fatal, ReadView, Revision};
 
@@ -98,7 +97,6 @@ pub struct WatchHub<P: Platform> {
     state: Mutex<Option<State<P::Engine>>>,
     settings: Settings,
     pub(super) fatal: mpsc::UnboundedSender<Fatal>,
-    pub(super) stop: CancellationToken,
     /// Figures for the metrics.
     pub metrics: WatchMetrics,
 }
@@ -110,15 +108,10 @@ impl<P: Platform> fmt::Debug for WatchHub<P> {
 }
 
 impl<P: Platform> WatchHub<P> {
-    /// A hub without watchers. Damage found while reading for them goes to `fatal`; `stop` ends all
-    /// streams.
-    pub fn new(
-        settings: Settings,
-        fatal: mpsc::UnboundedSender<Fatal>,
-        stop: CancellationToken,
-    ) -> Self {
+    /// A hub without watchers. Damage found while reading for them goes to `fatal`.
+    pub fn new(settings: Settings, fatal: mpsc::UnboundedSender<Fatal>) -> Self {
         let metrics = WatchMetrics::default();
-        Self { state: Mutex::new(None), settings, fatal, stop, metrics }
+        Self { state: Mutex::new(None), settings, fatal, metrics }
     }
 
     /// Bounds and intervals.

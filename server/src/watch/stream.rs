@@ -80,7 +80,7 @@ impl<P: Platform> Stream<P> {
             tokio::select! {
                 biased;
                 () = self.outbox.over() => break,
-                () = self.api.watch.stop.cancelled() => {
+                () = self.api.stopping.cancelled() => {
                     self.outbox.end(Refusal::Stopped.into());
                     break;
                 }

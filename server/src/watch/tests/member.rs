@@ -121,7 +121,7 @@ impl Member {
     async fn start(seed: u64, settings: watch::Settings) -> Self {
         let (machine, config, stop) = (Sim::new(seed), config(), CancellationToken::new());
         let (sender, fatal) = mpsc::unbounded_channel();
-        let watch = Arc::new(WatchHub::new(settings, sender.clone(), stop.clone()));
+        let watch = Arc::new(WatchHub::new(settings, sender.clone()));
         let compaction = Arc::new(CompactionState::default());
         let lags = Arc::new(AtomicBool::new(false));
         let observer = Observer {
@@ -164,6 +164,7 @@ impl Member {
             metrics,
             config.warnings,
             sender,
+            stop.clone(),
         );
         Self { api: Arc::new(api), stop, lags, _fatal: fatal }
     }
