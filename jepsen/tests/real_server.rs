@@ -7,8 +7,8 @@ use std::process::Command;
 use std::time::Duration;
 use vetch_jepsen::durability::Rule;
 use vetch_jepsen::harness::{
-    BitFlips, DiskFull, Evidence, FilledStore, Finding, KillRounds, ServerSpec, fill_disk,
-    flip_bits, judge, kill_rounds,
+    BitFlips, DiskFull, Evidence, FilledStore, Finding, KillRounds, Report, ServerArgs, ServerSpec,
+    fill_disk, flip_bits, judge, kill_rounds,
 };
 use vetch_jepsen::history::{LeaseId, Op, Outcome, Put};
 
@@ -92,12 +92,12 @@ async fn a_flipped_bit_is_never_served() {
     let Some(binary) = server() else { return };
     let folder = tempfile::tempdir().expect("temporary folder");
     let plan = BitFlips {
-        binary,
+        server: ServerArgs { binary, extra_args: Vec::new() },
         folder: folder.path().to_owned(),
         seed: 5,
         writes: 300,
         flips_per_class: 2,
-        extra_args: Vec::new(),
+        folder_is_enough: false,
     };
     let report = flip_bits(&plan).await.expect("carried out");
     assert!(report.passed(), "seed {}:\n{report}", plan.seed);
@@ -127,11 +127,10 @@ async fn a_full_disk_loses_nothing() {
     let Some(binary) = server() else { return };
     let folder = tempfile::tempdir().expect("temporary folder");
     let plan = DiskFull {
-        binary,
+        server: ServerArgs { binary, extra_args: Vec::new() },
         folder: folder.path().to_owned(),
-        disk_mib: 256,
+        disk_mib: 512,
         room_mib: 16,
-        extra_args: Vec::new(),
     };
     let report = fill_disk(&plan).await.expect("carried out");
     println!("{report}");

@@ -1,16 +1,15 @@
 //! Flips bits in every class of file of a stopped server and checks that none is ever served.
 
 use clap::Parser;
-use std::path::PathBuf;
 use std::process::ExitCode;
-use vetch_jepsen::harness::{BitFlips, flip_bits};
+use vetch_jepsen::harness::{BitFlips, ServerArgs, flip_bits, run_in_folder};
 
-/// Fill, stop, flip one bit, start: the server names the file and stops, or every answer is right.
+/// Fill, stop, flip one bit, start: the server names file and offset, stops and changes nothing, or
+/// every answer is right.
 #[derive(Debug, Parser)]
 struct Args {
-    /// The server: any program with etcd's flags.
-    #[arg(long)]
-    server_bin: PathBuf,
+    #[command(flatten)]
+    server: ServerArgs,
     /// Decides content, files and bits; random if not given.
     #[arg(long)]
     seed: Option<u64>,
@@ -20,45 +19,24 @@ struct Args {
     /// Flips in each class of file.
     #[arg(long, default_value_t = 8)]
     flips_per_class: usize,
-    /// A flag for the server; may be repeated.
-    #[arg(long, allow_hyphen_values = true)]
-    server_arg: Vec<String>,
+    /// Be content with a server that names only the folder of the damaged file.
+    #[arg(long)]
+    folder_is_enough: bool,
 }
 
 #[tokio::main]
-#[expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool")]
-async fn main() -> ExitCode {
-    match run(Args::parse()).await {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => {
-            println!("FAILED");
-            ExitCode::FAILURE
-        }
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
 #[expect(clippy::print_stdout, reason = "a command-line tool")]
-async fn run(args: Args) -> Result<bool, Box<dyn std::error::Error>> {
+async fn main() -> ExitCode {
+    let args = Args::parse();
     let seed = args.seed.unwrap_or_else(rand::random);
-    let folder = tempfile::Builder::new().prefix("bitflip-").tempdir()?;
     println!("seed: {seed}");
-    let plan = BitFlips {
-        binary: args.server_bin,
-        folder: folder.path().to_owned(),
+    let plan = |folder| BitFlips {
+        server: args.server,
+        folder,
         seed,
         writes: args.writes,
         flips_per_class: args.flips_per_class,
-        extra_args: args.server_arg,
+        folder_is_enough: args.folder_is_enough,
     };
-    let report = flip_bits(&plan).await?;
-    print!("{report}");
-    let passed = report.passed();
-    if !passed {
-        println!("log and undamaged data: {}", folder.keep().display());
-    }
-    Ok(passed)
+    run_in_folder("bitflip", async |folder| flip_bits(&plan(folder)).await).await
 }

@@ -4,6 +4,8 @@
 use super::error::HarnessError;
 use super::filled_store::FilledStore;
 use super::server::{Server, ServerSpec};
+use super::tool::{Report, ServerArgs};
+use super::tree::{Tree, copy, files_below};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use std::collections::BTreeMap;
@@ -14,11 +16,14 @@ use std::time::Duration;
 /// How long a server that noticed damage while serving may take to stop.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
 
+/// What etcd, too, logs when it begins to serve.
+const SERVES: &str = "ready to serve client requests";
+
 /// A series of flips.
 #[derive(Clone, Debug)]
 pub struct BitFlips {
-    /// The server program.
-    pub binary: PathBuf,
+    /// The server.
+    pub server: ServerArgs,
     /// An empty folder.
     pub folder: PathBuf,
     /// Decides content, files and bits.
@@ -27,8 +32,8 @@ pub struct BitFlips {
     pub writes: usize,
     /// Flips in each class of file.
     pub flips_per_class: usize,
-    /// Flags besides those every member needs.
-    pub extra_args: Vec<String>,
+    /// Whether the server may name only the folder of the damaged file.
+    pub folder_is_enough: bool,
 }
 
 /// One flip and what came of it.
@@ -47,16 +52,21 @@ pub struct Flip {
 /// What a server did with a flipped bit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FlipOutcome {
-    /// Refused to start, or stopped while serving, naming the file.
+    /// Refused to start, or stopped while serving, naming file and offset. If it refused, its files
+    /// are as they were.
     Named,
+    /// Everything it answered was right and complete, and its log names file and offset.
+    Mended,
     /// Everything it answered was right and complete.
     Harmless,
-    /// Stopped, and named only the folder the file is in: nothing wrong was served. Acceptable, because
-    /// fjall does not say which of its files it found damaged, and its folder is what is replaced as a
-    /// whole; counted apart, so that it is seen. The end of the log.
+    /// Stopped, and named the file without the offset. The end of the log.
+    FileNamed(String),
+    /// Stopped, and named only the folder the file is in. The end of the log.
     FolderNamed(String),
     /// Stopped without saying where. The end of its log.
     Unnamed(String),
+    /// Refused to start, and changed or removed these files.
+    Changed(Vec<PathBuf>),
     /// Answered wrongly or incompletely and went on: the one thing that must never be.
     Served(String),
     /// Neither served nor stopped.
@@ -66,18 +76,25 @@ pub enum FlipOutcome {
 impl FlipOutcome {
     fn word(&self) -> &'static str {
         match self {
-            Self::Named => "refused, file named",
+            Self::Named => "refused, file and offset named",
+            Self::Mended => "served rightly, file and offset named",
             Self::Harmless => "harmless",
+            Self::FileNamed(_) => "refused, only the file named",
             Self::FolderNamed(_) => "refused, only the folder named",
             Self::Unnamed(_) => "REFUSED, NOTHING NAMED",
+            Self::Changed(_) => "REFUSED, FILES CHANGED",
             Self::Served(_) => "SERVED",
             Self::Hung(_) => "HUNG",
         }
     }
 
     /// True if this is as it should be.
-    pub fn is_acceptable(&self) -> bool {
-        matches!(self, Self::Named | Self::Harmless | Self::FolderNamed(_))
+    pub fn is_acceptable(&self, folder_is_enough: bool) -> bool {
+        match self {
+            Self::Named | Self::Mended | Self::Harmless => true,
+            Self::FileNamed(_) | Self::FolderNamed(_) => folder_is_enough,
+            Self::Unnamed(_) | Self::Changed(_) | Self::Served(_) | Self::Hung(_) => false,
+        }
     }
 }
 
@@ -86,12 +103,18 @@ impl FlipOutcome {
 pub struct FlipReport {
     /// In the order made.
     pub flips: Vec<Flip>,
+    folder_is_enough: bool,
 }
 
 impl FlipReport {
-    /// True if every outcome is as it should be.
-    pub fn passed(&self) -> bool {
-        self.flips.iter().all(|flip| flip.outcome.is_acceptable())
+    fn findings(&self) -> impl Iterator<Item = &Flip> {
+        self.flips.iter().filter(|flip| !flip.outcome.is_acceptable(self.folder_is_enough))
+    }
+}
+
+impl Report for FlipReport {
+    fn passed(&self) -> bool {
+        self.findings().next().is_none()
     }
 }
 
@@ -105,7 +128,7 @@ impl fmt::Display for FlipReport {
         for (class, outcomes) in classes {
             writeln!(out, "{class}: {outcomes:?}")?;
         }
-        for flip in self.flips.iter().filter(|flip| !flip.outcome.is_acceptable()) {
+        for flip in self.findings() {
             let (byte, bit) = flip.place;
             writeln!(out, "- {} byte {byte} bit {bit}: {:?}", flip.file.display(), flip.outcome)?;
         }
@@ -116,8 +139,8 @@ impl fmt::Display for FlipReport {
 /// Fills a server, stops it, and for every class of file flips one bit at a time in a fresh copy
 /// of its data.
 pub async fn flip_bits(plan: &BitFlips) -> Result<FlipReport, HarnessError> {
-    let mut spec = ServerSpec::new(&plan.binary, &plan.folder)?;
-    spec.extra_args.clone_from(&plan.extra_args);
+    let mut spec = ServerSpec::new(&plan.server.binary, &plan.folder)?;
+    spec.extra_args.clone_from(&plan.server.extra_args);
     let filled = fill(&spec, plan).await?;
     let pristine = plan.folder.join("pristine");
     copy(&spec.data_dir, &pristine)?;
@@ -134,7 +157,7 @@ pub async fn flip_bits(plan: &BitFlips) -> Result<FlipReport, HarnessError> {
             flips.push(Flip { class: class.clone(), file, place, outcome });
         }
     }
-    Ok(FlipReport { flips })
+    Ok(FlipReport { flips, folder_is_enough: plan.folder_is_enough })
 }
 
 async fn fill(spec: &ServerSpec, plan: &BitFlips) -> Result<FilledStore, HarnessError> {
@@ -157,23 +180,11 @@ async fn undamaged_is_served(spec: &ServerSpec, filled: &FilledStore) -> Result<
 /// tables of an engine are one class.
 fn classes(data: &Path) -> Result<BTreeMap<String, Vec<PathBuf>>, HarnessError> {
     let mut classes: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
-    let mut folders = vec![data.to_owned()];
-    while let Some(folder) = folders.pop() {
-        let listed = || HarnessError::io(format!("list {}", folder.display()));
-        for entry in std::fs::read_dir(&folder).map_err(listed())? {
-            let entry = entry.map_err(listed())?;
-            let metadata = entry.metadata().map_err(listed())?;
-            if metadata.is_dir() {
-                folders.push(entry.path());
-            } else if metadata.len() > 0 {
-                let path = entry.path();
-                let file = path.strip_prefix(data).expect("is below").to_owned();
-                classes.entry(class(&file)).or_default().push(file);
-            }
+    for file in files_below(data)? {
+        let failed = HarnessError::io(format!("look at {}", file.display()));
+        if std::fs::metadata(data.join(&file)).map_err(failed)?.len() > 0 {
+            classes.entry(class(&file)).or_default().push(file);
         }
-    }
-    for files in classes.values_mut() {
-        files.sort();
     }
     Ok(classes)
 }
@@ -210,29 +221,44 @@ async fn observe(
     file: &Path,
     filled: &FilledStore,
 ) -> Result<FlipOutcome, HarnessError> {
+    let before = Tree::of(&spec.data_dir)?;
     let mut server = spec.start()?;
     let complaint = match server.until_ready().await {
         Ok(mut connection) => match filled.verify(&mut connection).await {
             Ok(()) => {
+                let log = server.log_text();
                 server.kill().await?;
-                return Ok(FlipOutcome::Harmless);
+                let mended = names_place(&log, file);
+                return Ok(if mended { FlipOutcome::Mended } else { FlipOutcome::Harmless });
             }
             Err(error) => error,
         },
         Err(error) => error,
     };
-    let stopped = stopped(&mut server).await?;
-    let log = server.log_text();
-    let served = matches!(complaint, HarnessError::Refused { .. });
-    if !stopped {
+    if !stopped(&mut server).await? {
         server.kill().await?;
+        let served = matches!(complaint, HarnessError::Refused { .. });
+        let complaint = complaint.to_string();
+        return Ok(if served {
+            FlipOutcome::Served(complaint)
+        } else {
+            FlipOutcome::Hung(complaint)
+        });
     }
-    Ok(match (stopped, served) {
-        (true, _) if names(&log, file) => FlipOutcome::Named,
-        (true, _) if names_folder(&log, file) => FlipOutcome::FolderNamed(last_line(&log)),
-        (true, _) => FlipOutcome::Unnamed(last_line(&log)),
-        (false, true) => FlipOutcome::Served(complaint.to_string()),
-        (false, false) => FlipOutcome::Hung(complaint.to_string()),
+    let log = server.log_text();
+    // A member that has served has written, and tidied up.
+    let has_served = log.contains(SERVES);
+    let changed = if has_served { Vec::new() } else { before.lost_in(&Tree::of(&spec.data_dir)?) };
+    Ok(if !changed.is_empty() {
+        FlipOutcome::Changed(changed)
+    } else if names_place(&log, file) {
+        FlipOutcome::Named
+    } else if names(&log, file) {
+        FlipOutcome::FileNamed(last_line(&log))
+    } else if names_folder(&log, file) {
+        FlipOutcome::FolderNamed(last_line(&log))
+    } else {
+        FlipOutcome::Unnamed(last_line(&log))
     })
 }
 
@@ -246,6 +272,11 @@ async fn stopped(server: &mut Server) -> Result<bool, HarnessError> {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     Ok(true)
+}
+
+/// A line that names the file and says where in a file the damage is.
+fn names_place(log: &str, file: &Path) -> bool {
+    log.lines().any(|line| line.contains(" at offset ") && names(line, file))
 }
 
 /// A short name such as "7" could be anything: it counts with its folder only.
@@ -269,33 +300,9 @@ fn last_line(log: &str) -> String {
     log.lines().next_back().unwrap_or_default().chars().take(600).collect()
 }
 
-/// Replaces `to` by a copy of `from`.
-fn copy(from: &Path, to: &Path) -> Result<(), HarnessError> {
-    let failed = || HarnessError::io(format!("copy {} to {}", from.display(), to.display()));
-    if to.exists() {
-        std::fs::remove_dir_all(to).map_err(failed())?;
-    }
-    let mut folders = vec![(from.to_owned(), to.to_owned())];
-    while let Some((from, to)) = folders.pop() {
-        std::fs::create_dir_all(&to).map_err(failed())?;
-        let permissions = std::fs::metadata(&from).map_err(failed())?.permissions();
-        std::fs::set_permissions(&to, permissions).map_err(failed())?;
-        for entry in std::fs::read_dir(&from).map_err(failed())? {
-            let entry = entry.map_err(failed())?;
-            let target = to.join(entry.file_name());
-            if entry.file_type().map_err(failed())?.is_dir() {
-                folders.push((entry.path(), target));
-            } else {
-                std::fs::copy(entry.path(), &target).map_err(failed())?;
-            }
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{class, names, names_folder};
+    use super::{class, names, names_folder, names_place};
     use std::path::Path;
 
     #[test]
@@ -312,6 +319,8 @@ mod tests {
         assert!(names("corrupt: wal/00000001.seg at 17", Path::new("member/wal/00000001.seg")));
         assert!(names("corrupt: /d/engine/tables/7 at 17", Path::new("engine/tables/7")));
         assert!(!names("exit code 7", Path::new("engine/tables/7")));
+        assert!(names_place("corrupt: /d/tables/7 at offset 17", Path::new("engine/tables/7")));
+        assert!(!names_place("corrupt: /d/tables/7", Path::new("engine/tables/7")));
         assert!(names_folder("corrupt: /d/member/engine", Path::new("member/engine/tables/7")));
         assert!(!names_folder("corrupt: /d/member", Path::new("member/engine/tables/7")));
     }

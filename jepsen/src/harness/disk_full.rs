@@ -4,6 +4,7 @@
 use super::connection::Connection;
 use super::error::HarnessError;
 use super::server::{Server, ServerSpec};
+use super::tool::{Report, ServerArgs};
 use crate::history::{Answer, Blob, KeyRange, LeaseId, Op, Outcome, Put, Range, Revision};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -21,16 +22,14 @@ const MIB: u64 = 1 << 20;
 /// One filling of a small disk.
 #[derive(Clone, Debug)]
 pub struct DiskFull {
-    /// The server program.
-    pub binary: PathBuf,
+    /// The server.
+    pub server: ServerArgs,
     /// An empty folder; the disk is mounted in it.
     pub folder: PathBuf,
     /// Size of the disk.
     pub disk_mib: u64,
     /// What is left free once the server runs.
     pub room_mib: u64,
-    /// Flags besides those every member needs.
-    pub extra_args: Vec<String>,
 }
 
 /// What came of it.
@@ -53,9 +52,9 @@ pub enum DiskFullReport {
     },
 }
 
-impl DiskFullReport {
-    /// True if nothing is wrong, or nothing could be tried.
-    pub fn passed(&self) -> bool {
+impl Report for DiskFullReport {
+    /// Nothing is wrong either if nothing could be tried.
+    fn passed(&self) -> bool {
         match self {
             Self::Skipped(_) => true,
             Self::Filled { findings, .. } => findings.is_empty(),
@@ -84,9 +83,9 @@ pub async fn fill_disk(plan: &DiskFull) -> Result<DiskFullReport, HarnessError> 
         Ok(disk) => disk,
         Err(why) => return Ok(DiskFullReport::Skipped(why)),
     };
-    let mut spec = ServerSpec::new(&plan.binary, &plan.folder)?;
+    let mut spec = ServerSpec::new(&plan.server.binary, &plan.folder)?;
     spec.data_dir = disk.path.join("data");
-    spec.extra_args.clone_from(&plan.extra_args);
+    spec.extra_args.clone_from(&plan.server.extra_args);
     let mut server = spec.start()?;
     let mut connection = server.until_ready().await?;
 

@@ -11,7 +11,9 @@
 //! - `kill_report`: what came of it
 //! - `findings`: runs all checkers over what a run left behind
 //! - `filled_store`: writes a known content and verifies every bit of it later
+//! - `tree`: what a folder holds, to be compared
 //! - `bit_flips`: damages each class of file and watches what the server does with it
+//! - `tool`: what the command-line tools have in common
 //! - `disk_full`: fills the disk under the server
 
 mod bit_flips;
@@ -25,6 +27,8 @@ mod gate;
 mod kill_report;
 mod kill_rounds;
 mod server;
+mod tool;
+mod tree;
 mod watchers;
 mod wire;
 mod workload;
@@ -39,3 +43,4 @@ pub use findings::{Finding, judge};
 pub use kill_report::KillReport;
 pub use kill_rounds::{KillRounds, kill_rounds};
 pub use server::{Server, ServerSpec};
+pub use tool::{Report, ServerArgs, run_in_folder};

@@ -49,8 +49,8 @@ pub struct Manifest {
 pub enum ManifestError {
     /// It is not what was written.
     #[error(
-        "{path} is damaged: {reason}; restore it from a backup, or this member from a snapshot or \
-         its peers",
+        "{path} at offset 0 is damaged: {reason}; nothing was changed: restore it from a backup, or \
+         this member from a snapshot or its peers",
         path = path.display()
     )]
     Damaged {
