@@ -170,7 +170,48 @@ fn several_members_and_tls_are_refused() {
     let (text, code) = error(&[cluster]);
     assert!(text.contains("several members are not built yet") && code == 1, "{text}");
     let (text, _code) = error(&["--listen-peer-urls=https://127.0.0.1:2380"]);
-    assert!(text.contains("TLS is not built yet"), "{text}");
+    assert!(text.contains("TLS between members is not built yet"), "{text}");
+}
+
+#[test]
+fn tls_flags_go_together_or_are_refused() {
+    const HTTPS: [&str; 2] =
+        ["--listen-client-urls=https://127.0.0.1:1", "--advertise-client-urls=https://127.0.0.1:1"];
+    const FILES: [&str; 2] = ["--cert-file=/c", "--key-file=/k"];
+    for (more, text) in [
+        (
+            &[][..],
+            "TLS key/cert (--cert-file, --key-file) must be provided for client url \
+             https://127.0.0.1:1 with HTTPS scheme",
+        ),
+        (&["--cert-file=/c"], "KeyFile and CertFile must both be present[key: , cert: /c]"),
+        (&["--auto-tls", "--self-signed-cert-validity=0"], "--self-signed-cert-validity should be"),
+        (&["--auto-tls", "--trusted-ca-file=/a"], "--auto-tls cannot check client certificates"),
+        (&["--client-cert-auth"], "--client-cert-auth needs --trusted-ca-file"),
+        (
+            &["--tls-min-version=TLS1.3", "--tls-max-version=TLS1.2"],
+            "min version (TLS1.3) is greater than max version (TLS1.2)",
+        ),
+        (
+            &["--tls-min-version=TLS1.3", "--cipher-suites=TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"],
+            "cipher suites cannot be configured when only TLS1.3 is enabled",
+        ),
+        (
+            &["--cipher-suites=TLS_RSA_WITH_AES_128_CBC_SHA"],
+            "unexpected TLS cipher suite \"TLS_RSA_WITH_AES_128_CBC_SHA\"",
+        ),
+    ] {
+        let (found, code) = error(&[&HTTPS[..], more].concat());
+        assert!(found.starts_with(text) && code == 1, "{more:?}: {found}");
+    }
+    let (found, _code) = error(&["--trusted-ca-file=/a"]);
+    assert!(found.starts_with("--trusted-ca-file needs --cert-file and --key-file"), "{found}");
+
+    let config = run(&[&HTTPS[..], &FILES].concat(), &[]).unwrap();
+    assert!(config.tls.is_some() && config.notices.iter().all(|n| !n.message.contains("scheme")));
+    let config = run(&FILES, &[]).unwrap();
+    let notice = config.notices.iter().find(|n| n.subject == "http://localhost:2379").unwrap();
+    assert!(notice.message.contains("ignoring key and cert files"), "{notice:?}");
 }
 
 #[test]
@@ -243,8 +284,8 @@ fn a_file_is_read_strictly() {
         ("log-outputs: stderr", "log-outputs: expected a sequence of texts"),
         ("- a", "expected keys and values"),
         (
-            "client-transport-security:\n  cert-file: /c\n",
-            "--cert-file=/c is not supported: TLS is not built yet",
+            "peer-transport-security:\n  cert-file: /c\n",
+            "--peer-cert-file=/c is not supported: TLS between members is not built yet",
         ),
     ] {
         let error = with_file(yaml, &[], &[]).unwrap_err().to_string();

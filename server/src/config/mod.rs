@@ -21,6 +21,7 @@ mod removed;
 mod resolve;
 mod settings;
 mod table;
+mod tls;
 mod types;
 mod urls;
 mod value;
@@ -31,8 +32,8 @@ pub use gates::{FeatureGates, GATES, Gate, GateInfo, Stage};
 pub use help::{help, usage};
 pub use load::{Loaded, load};
 pub use types::{
-    AutoCompaction, Bootstrap, ClusterState, Compaction, Config, EngineKind, Http, Keepalive,
-    Limits, Listen, LogConfig, LogFormat, LogLevel, LogOutput, MetricsLevel, Notice, Origins,
-    Quota, Raft, Severity, Storage, Warnings,
+    AutoCompaction, Bootstrap, Certificate, CipherSuite, ClusterState, Compaction, Config,
+    EngineKind, Http, Keepalive, Limits, Listen, LogConfig, LogFormat, LogLevel, LogOutput,
+    MetricsLevel, Notice, Origins, Quota, Raft, Severity, Storage, Tls, TlsVersion, Warnings,
 };
 pub use urls::{Scheme, Url};

@@ -7,6 +7,7 @@ use super::bootstrap;
 use super::error::ConfigError;
 use super::flags::Status;
 use super::settings::{Given, Settings};
+use super::tls;
 use super::types::{
     AutoCompaction, Compaction, Config, EngineKind, Http, Keepalive, Limits, Listen, LogConfig,
     LogFormat, LogLevel, LogOutput, MetricsLevel, Notice, Origins, Quota, Raft, Severity, Storage,
@@ -26,11 +27,16 @@ pub(super) fn resolve(settings: &Settings, notices: Vec<Notice>) -> Result<Confi
     let name = settings.text("name");
     let raft = raft(settings)?;
     let listen = listen(settings)?;
+    let Listen { client_urls, client_http_urls, metrics_urls, .. } = &listen;
+    let client_side: Vec<&Url> =
+        client_urls.iter().chain(client_http_urls).chain(metrics_urls).collect();
+    let tls = tls::resolve(settings, &client_side, &mut notices)?;
     let bootstrap = bootstrap::resolve(settings, &name)?;
     let config = Config {
         data_dir: data_dir(settings, &name),
         raft,
         listen,
+        tls,
         bootstrap,
         storage: storage(settings),
         limits: limits(settings)?,
@@ -145,11 +151,11 @@ fn listen(settings: &Settings) -> Result<Listen, ConfigError> {
         let urls = settings.urls(flag);
         for url in &urls {
             url.check_bind().map_err(ConfigError::Invalid)?;
-            if url.scheme().is_tls() {
+            if flag == "listen-peer-urls" && url.scheme().is_tls() {
                 return Err(ConfigError::NotBuilt {
                     flag: flag.to_owned(),
                     value: url.to_string(),
-                    reason: "TLS is not built yet; use http://".to_owned(),
+                    reason: "TLS between members is not built yet; use http://".to_owned(),
                 });
             }
         }

@@ -1,5 +1,6 @@
 //! One connection, HTTP/1 or HTTP/2 by its first bytes.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -10,6 +11,8 @@ use vetch_raft::Platform;
 
 use super::policed::Policed;
 use super::service::EdgeService;
+use super::socket::Accepted;
+use super::tls::Tls;
 
 /// Transport settings, from the configuration.
 #[derive(Clone, Copy, Debug)]
@@ -67,32 +70,60 @@ pub struct Ending {
     pub cut: CancellationToken,
 }
 
-/// Serves a connection until it ends by itself, or as `ending` says. `min_time` is
-/// [`Transport::keepalive_min_time`].
-pub async fn serve<P, S>(
-    builder: Builder<TokioExecutor>,
-    socket: S,
-    min_time: Option<Duration>,
-    service: EdgeService<P>,
-    ending: Ending,
-) where
-    P: Platform,
-    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-{
-    let socket = Policed::new(socket, service.peer(), min_time);
-    let connection = builder.serve_connection_with_upgrades(TokioIo::new(socket), service);
-    tokio::pin!(connection);
-    let ended = tokio::select! {
-        ended = &mut connection => ended,
-        () = ending.drain.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            tokio::select! {
-                ended = connection => ended,
-                () = ending.cut.cancelled() => return,
+/// A connection to be served.
+#[derive(Debug)]
+pub(super) struct Connection<P: Platform> {
+    pub(super) builder: Builder<TokioExecutor>,
+    /// [`Transport::keepalive_min_time`].
+    pub(super) min_time: Option<Duration>,
+    pub(super) service: EdgeService<P>,
+    pub(super) ending: Ending,
+}
+
+impl<P: Platform> Connection<P> {
+    /// Serves it on the runtime this is called on, until it ends by itself, or as `ending` says.
+    pub(super) async fn serve(self, socket: Accepted, tls: Option<Arc<Tls>>) {
+        let (peer, drain) = (self.service.peer(), self.ending.drain.clone());
+        let socket = match socket.adopt() {
+            Ok(socket) => socket,
+            Err(error) => {
+                tracing::debug!(%error, "connection was gone before it was served");
+                return;
+            }
+        };
+        let Some(tls) = tls else { return self.serve_http(socket).await };
+        let shaken = tokio::select! {
+            shaken = tls.accept(socket) => shaken,
+            () = drain.cancelled() => return,
+        };
+        match shaken {
+            Ok(socket) => self.serve_http(socket).await,
+            Err(error) => {
+                tracing::warn!(remote = %peer, %error, "rejected connection on client endpoint");
             }
         }
-    };
-    if let Err(error) = ended {
-        tracing::debug!(error, "connection ended");
+    }
+
+    async fn serve_http<S>(self, socket: S)
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let Self { builder, min_time, service, ending } = self;
+        let socket = Policed::new(socket, service.peer(), min_time);
+        let connection = builder.serve_connection_with_upgrades(TokioIo::new(socket), service);
+        tokio::pin!(connection);
+        let ended = tokio::select! {
+            ended = &mut connection => ended,
+            () = ending.drain.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                tokio::select! {
+                    ended = connection => ended,
+                    () = ending.cut.cancelled() => return,
+                }
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(error, "connection ended");
+        }
     }
 }

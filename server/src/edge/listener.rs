@@ -10,9 +10,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::task::TaskTracker;
 use vetch_raft::Platform;
 
-use super::connection::{self, Ending, Transport};
+use super::connection::{self, Connection, Ending, Transport};
 use super::service::EdgeService;
 use super::socket::{Accepted, Listening};
+use super::tls::Tls;
 
 /// Connections of one node at the most; beyond it new ones wait in the kernel's queue.
 pub const MAX_CONNECTIONS: usize = 65_536;
@@ -89,14 +90,20 @@ impl Connections {
 #[derive(Debug)]
 pub struct Listener<P: Platform> {
     socket: Listening,
+    tls: Option<Arc<Tls>>,
     service: EdgeService<P>,
     shared: Connections,
 }
 
 impl<P: Platform> Listener<P> {
-    /// Serves `service` on `socket`.
-    pub fn new(socket: Listening, service: EdgeService<P>, shared: Connections) -> Self {
-        Self { socket, service, shared }
+    /// Serves `service` on `socket`, in plaintext or with `tls`.
+    pub fn new(
+        socket: Listening,
+        tls: Option<Arc<Tls>>,
+        service: EdgeService<P>,
+        shared: Connections,
+    ) -> Self {
+        Self { socket, tls, service, shared }
     }
 
     /// Accepts until the node stops; every connection is tracked by `connections`, so that the node can
@@ -110,20 +117,16 @@ impl<P: Platform> Listener<P> {
             };
             let Some((socket, slot)) = accepted else { return };
             turn += 1;
-            let (service, builder) =
-                (self.service.for_client(socket.peer()), self.shared.builder.clone());
-            let (ending, connections) = (ending.clone(), connections.clone());
-            let min_time = self.shared.min_time;
+            let connection = Connection {
+                builder: self.shared.builder.clone(),
+                min_time: self.shared.min_time,
+                service: self.service.for_client(socket.peer()),
+                ending: ending.clone(),
+            };
+            let (tls, connections) = (self.tls.clone(), connections.clone());
             let job = move || {
                 connections.spawn(async move {
-                    match socket.adopt() {
-                        Ok(socket) => {
-                            connection::serve(builder, socket, min_time, service, ending).await;
-                        }
-                        Err(error) => {
-                            tracing::debug!(%error, "connection was gone before it was served");
-                        }
-                    }
+                    connection.serve(socket, tls).await;
                     drop(slot);
                 });
             };

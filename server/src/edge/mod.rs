@@ -5,6 +5,7 @@
 //! - `policed`: sends clients away that ping too often, by what `frames` sees of the bytes that pass
 //!   and `pings` counts.
 //! - [`socket`], [`unix_socket`]: TCP, or files of the file system. [`peer`]: who is at the other end.
+//! - [`tls`]: certificates, and the handshake.
 //! - [`service`]: routes a request to the gRPC services or the HTTP router.
 
 pub mod connection;
@@ -15,4 +16,5 @@ mod pings;
 mod policed;
 pub mod service;
 pub mod socket;
+pub mod tls;
 pub mod unix_socket;

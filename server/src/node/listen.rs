@@ -12,13 +12,14 @@ use tokio_util::task::TaskTracker;
 use vetch_raft::Platform;
 
 use super::{StartError, http};
-use crate::config::{Config, Listen, Url};
+use crate::config::{Config, Listen, Origins, Url};
 use crate::edge::connection::{Ending, Transport};
 use crate::edge::listener::{Connections, Dealer, Listener};
 use crate::edge::service::{EdgeService, Offer};
 use crate::edge::socket::Listening;
+use crate::edge::tls::{Tls, TlsError};
 use crate::edge::unix_socket::UnixSocket;
-use crate::http::{client_router, metrics_router};
+use crate::http::{HttpState, client_router, metrics_router};
 use crate::rpc::Api;
 
 /// How long a client may take for the head of an HTTP/1 request, as in etcd.
@@ -30,12 +31,6 @@ const BACKLOG: u32 = 4096;
 
 /// Binds one URL, as the flags about sockets say.
 fn bind(url: &Url, listen: &Listen) -> Result<Listening, StartError> {
-    if url.scheme().is_tls() {
-        return Err(StartError::NotBuilt {
-            what: format!("listening on {url}"),
-            instead: "listen on http:// or unix:// URLs; TLS is not built yet",
-        });
-    }
     let bound = if url.scheme().is_unix() {
         UnixSocket::bind(Path::new(url.address())).map(Listening::Unix)
     } else {
@@ -95,31 +90,54 @@ impl Sockets {
         config: &Config,
         ending: &Ending,
         connections: &TaskTracker,
-    ) -> Vec<SocketAddr> {
+    ) -> Result<Vec<SocketAddr>, StartError> {
         let shared = Connections::new(transport(config), self.dealer);
-        let start = |socket, router: Router, offer| {
-            let service = EdgeService::new(Arc::clone(api), router, offer);
-            let listener = Listener::new(socket, service, shared.clone());
+        let http = http::state(api, config.http.clone());
+        let tls = open_tls(config)?;
+        let start = |(socket, url): (Listening, &Url), router: fn(HttpState) -> Router, offer| {
+            let mut http = http.clone();
+            let tls = tls.clone().filter(|_| url.scheme().is_tls());
+            assert_eq!(tls.is_some(), url.scheme().is_tls(), "{url} has what its scheme says");
+            if tls.is_some() {
+                // A name that is not the server's own has no certificate: nothing to rebind.
+                http.http.host_whitelist = Origins::Any;
+            }
+            let service = EdgeService::new(Arc::clone(api), router(http), offer);
+            let listener = Listener::new(socket, tls, service, shared.clone());
             drop(tokio::spawn(listener.run(ending.clone(), connections.clone())));
         };
-        let http = http::state(api, config.http.clone());
         let offer = if self.client_http.is_empty() { Offer::Both } else { Offer::GrpcOnly };
         let mut addresses = Vec::new();
         for (socket, url) in self.client.into_iter().zip(&config.listen.client_urls) {
             // Fails for what is no socket only.
             let address = socket.local_addr().ok().flatten();
-            start(socket, client_router(http.clone()), offer);
+            start((socket, url), client_router, offer);
             let at = address.map_or_else(|| url.to_string(), |address| address.to_string());
             tracing::info!(address = at, "ready to serve client requests");
             addresses.extend(address);
         }
-        for socket in self.client_http {
-            start(socket, client_router(http.clone()), Offer::HttpOnly);
+        for listening in self.client_http.into_iter().zip(&config.listen.client_http_urls) {
+            start(listening, client_router, Offer::HttpOnly);
         }
-        for socket in self.metrics {
-            start(socket, metrics_router(http.clone()), Offer::HttpOnly);
+        for listening in self.metrics.into_iter().zip(&config.listen.metrics_urls) {
+            start(listening, metrics_router, Offer::HttpOnly);
         }
-        addresses
+        Ok(addresses)
+    }
+}
+
+/// The listeners' certificate, if one of them has use for it.
+fn open_tls(config: &Config) -> Result<Option<Arc<Tls>>, TlsError> {
+    let listen = &config.listen;
+    let urls =
+        listen.client_urls.iter().chain(&listen.client_http_urls).chain(&listen.metrics_urls);
+    let urls: Vec<&Url> = urls.filter(|url| url.scheme().is_tls()).collect();
+    let hosts: Vec<String> = urls.iter().map(|url| url.host().to_owned()).collect();
+    match &config.tls {
+        Some(settings) if !urls.is_empty() => {
+            Tls::open(settings, &config.data_dir, &hosts).map(Arc::new).map(Some)
+        }
+        Some(_) | None => Ok(None),
     }
 }
 

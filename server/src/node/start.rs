@@ -18,6 +18,7 @@ use super::services::Services;
 use super::{Node, gauges};
 use crate::config::{ClusterState, Config, Url};
 use crate::edge::connection::Ending;
+use crate::edge::tls::TlsError;
 use crate::metrics::Metrics;
 use crate::rpc::Api;
 use crate::version::CLUSTER_VERSION;
@@ -36,6 +37,9 @@ pub enum StartError {
         /// Why.
         error: io::Error,
     },
+    /// The listeners' certificate.
+    #[error("TLS of the client listeners: {0}")]
+    Tls(#[from] TlsError),
     /// A thread or runtime.
     #[error("cannot start a thread: {0}")]
     Thread(io::Error),
@@ -72,7 +76,7 @@ impl<P: Platform> Node<P> {
         let background = Background::start(&platform, &config, &api);
         set_cluster_version(&api).await;
         let connections = TaskTracker::new();
-        let client_addrs = sockets.serve(&api, &config, &ending, &connections);
+        let client_addrs = sockets.serve(&api, &config, &ending, &connections)?;
         Ok(Self { replica, api, client_addrs, fatal, ending, connections, background })
     }
 }

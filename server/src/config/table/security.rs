@@ -3,28 +3,30 @@
 use crate::config::flags::Flag;
 use crate::config::flags::Kind::{Bool, OneOf, Origins, Sequence, Text, Uint, Words};
 
-const TLS: &str = "TLS is not built yet; serve plaintext on a trusted network, or end TLS in front";
+const OWN_CLIENT: &str = "a member calls itself for the JSON gateway only, which is not built yet";
 const PEER_TLS: &str = "TLS between members is not built yet, nor are clusters of several members";
 
 pub(super) const FLAGS: &[Flag] = &[
-    Flag::new("cert-file", Text, "", "Certificate of the client listeners.")
-        .yaml("client-transport-security.cert-file")
-        .rejected(TLS),
-    Flag::new("key-file", Text, "", "Key of the client listeners.")
-        .yaml("client-transport-security.key-file")
-        .rejected(TLS),
+    Flag::new(
+        "cert-file",
+        Text,
+        "",
+        "Certificate chain of the client listeners, in PEM; read anew when it changes.",
+    )
+    .yaml("client-transport-security.cert-file"),
+    Flag::new("key-file", Text, "", "Key of --cert-file, in PEM.")
+        .yaml("client-transport-security.key-file"),
     Flag::new("client-cert-file", Text, "", "Certificate of the server's own client.")
         .yaml("client-transport-security.client-cert-file")
-        .rejected(TLS),
+        .ignored(OWN_CLIENT),
     Flag::new("client-key-file", Text, "", "Key of the server's own client.")
         .yaml("client-transport-security.client-key-file")
-        .rejected(TLS),
+        .ignored(OWN_CLIENT),
     Flag::new("client-cert-auth", Bool, "false", "Require client certificates.")
-        .yaml("client-transport-security.client-cert-auth")
-        .rejected(TLS),
+        .yaml("client-transport-security.client-cert-auth"),
     Flag::new("client-crl-file", Text, "", "Revocation list for client certificates.")
         .no_yaml()
-        .rejected(TLS),
+        .rejected("revocation lists are not built; let certificates be short-lived"),
     Flag::new(
         "client-cert-allowed-hostname",
         Sequence,
@@ -32,13 +34,23 @@ pub(super) const FLAGS: &[Flag] = &[
         "Accepted SANs of client certificates.",
     )
     .yaml("client-transport-security.allowed-hostname")
-    .rejected(TLS),
-    Flag::new("trusted-ca-file", Text, "", "CA of client certificates.")
-        .yaml("client-transport-security.trusted-ca-file")
-        .rejected(TLS),
-    Flag::new("auto-tls", Bool, "false", "Client TLS with generated certificates.")
-        .yaml("client-transport-security.auto-tls")
-        .rejected(TLS),
+    .rejected(
+        "names in client certificates are not compared; use an authority of these clients only",
+    ),
+    Flag::new(
+        "trusted-ca-file",
+        Text,
+        "",
+        "CA of client certificates, in PEM; clients must show one of its certificates.",
+    )
+    .yaml("client-transport-security.trusted-ca-file"),
+    Flag::new(
+        "auto-tls",
+        Bool,
+        "false",
+        "Client TLS with a certificate generated in <data-dir>/fixtures/client.",
+    )
+    .yaml("client-transport-security.auto-tls"),
     Flag::new("peer-cert-file", Text, "", "Certificate of the peer listeners.")
         .yaml("peer-transport-security.cert-file")
         .rejected(PEER_TLS),
@@ -77,13 +89,10 @@ pub(super) const FLAGS: &[Flag] = &[
     )
     .yaml("peer-transport-security.skip-client-san-verification")
     .rejected(PEER_TLS),
-    Flag::new("self-signed-cert-validity", Uint, "1", "Years a generated certificate is valid.")
-        .ignored("no certificates are generated, as TLS is not built yet"),
-    Flag::new("cipher-suites", Sequence, "", "TLS 1.2 cipher suites.").rejected(TLS),
-    Flag::new("tls-min-version", OneOf(&["", "TLS1.2", "TLS1.3"]), "TLS1.2", "Lowest TLS version.")
-        .rejected(TLS),
-    Flag::new("tls-max-version", OneOf(&["", "TLS1.2", "TLS1.3"]), "", "Highest TLS version.")
-        .rejected(TLS),
+    Flag::new("self-signed-cert-validity", Uint, "1", "Years a generated certificate is valid."),
+    Flag::new("cipher-suites", Sequence, "", "TLS 1.2 cipher suites."),
+    Flag::new("tls-min-version", OneOf(&["", "TLS1.2", "TLS1.3"]), "TLS1.2", "Lowest TLS version."),
+    Flag::new("tls-max-version", OneOf(&["", "TLS1.2", "TLS1.3"]), "", "Highest TLS version."),
     Flag::new("cors", Origins, "*", "Origins that browsers may call from; * or nothing for all."),
     Flag::new(
         "host-whitelist",

@@ -1,0 +1,136 @@
+//! TLS of client listeners: which flags go together.
+
+use std::path::PathBuf;
+
+use super::error::ConfigError;
+use super::settings::Settings;
+use super::types::{Certificate, CipherSuite, Notice, Severity, Tls, TlsVersion};
+use super::urls::Url;
+
+/// What the flags about TLS ask for; `None` when no listener of `urls` speaks TLS.
+pub(super) fn resolve(
+    settings: &Settings,
+    urls: &[&Url],
+    notices: &mut Vec<Notice>,
+) -> Result<Option<Tls>, ConfigError> {
+    let (min_version, max_version) = versions(settings)?;
+    let suites = suites(settings, min_version)?;
+    let client_ca = path(settings, "trusted-ca-file");
+    if settings.bool("client-cert-auth") && client_ca.is_none() {
+        return invalid("--client-cert-auth needs --trusted-ca-file, whose clients are let in");
+    }
+    let certificate = certificate(settings, client_ca.is_some(), notices)?;
+    let Some(certificate) = certificate else {
+        if let Some(url) = urls.iter().find(|url| url.scheme().is_tls()) {
+            return Err(ConfigError::Invalid(format!(
+                "TLS key/cert (--cert-file, --key-file) must be provided for client url {url} with \
+                 HTTPS scheme"
+            )));
+        }
+        if client_ca.is_some() {
+            return invalid(
+                "--trusted-ca-file needs --cert-file and --key-file, and an https:// URL",
+            );
+        }
+        return Ok(None);
+    };
+    for url in urls.iter().filter(|url| !url.scheme().is_tls()) {
+        let what = if client_ca.is_some() {
+            "certificates, the client's too,"
+        } else {
+            "key and cert files"
+        };
+        notices.push(Notice {
+            severity: Severity::Warn,
+            message: format!("scheme is http or unix; ignoring {what} for this URL"),
+            subject: url.to_string(),
+        });
+    }
+    Ok(Some(Tls { certificate, client_ca, suites, min_version, max_version }))
+}
+
+fn invalid<T>(text: &str) -> Result<T, ConfigError> {
+    Err(ConfigError::Invalid(text.to_owned()))
+}
+
+fn path(settings: &Settings, flag: &str) -> Option<PathBuf> {
+    Some(settings.text(flag)).filter(|text| !text.is_empty()).map(PathBuf::from)
+}
+
+fn certificate(
+    settings: &Settings,
+    wants_clients: bool,
+    notices: &mut Vec<Notice>,
+) -> Result<Option<Certificate>, ConfigError> {
+    let auto = settings.bool("auto-tls");
+    match (path(settings, "cert-file"), path(settings, "key-file")) {
+        (Some(cert), Some(key)) => {
+            if auto {
+                notices.push(Notice {
+                    severity: Severity::Warn,
+                    message: "ignoring client auto TLS since certs given".to_owned(),
+                    subject: "--auto-tls".to_owned(),
+                });
+            }
+            Ok(Some(Certificate::Files { cert, key }))
+        }
+        (None, None) if auto => {
+            // etcd forgets the client's certificate then; nobody shall believe it is asked for.
+            if wants_clients {
+                return invalid("--auto-tls cannot check client certificates: give --cert-file");
+            }
+            let years = settings.uint("self-signed-cert-validity");
+            match u32::try_from(years) {
+                Ok(years @ 1..=1000) => Ok(Some(Certificate::SelfSigned { years })),
+                Ok(_) | Err(_) => {
+                    invalid("--self-signed-cert-validity should be between 1 and 1000 years")
+                }
+            }
+        }
+        (None, None) => Ok(None),
+        (cert, key) => {
+            let text = |path: Option<PathBuf>| path.unwrap_or_default().display().to_string();
+            Err(ConfigError::Invalid(format!(
+                "KeyFile and CertFile must both be present[key: {}, cert: {}]",
+                text(key),
+                text(cert)
+            )))
+        }
+    }
+}
+
+fn versions(settings: &Settings) -> Result<(TlsVersion, TlsVersion), ConfigError> {
+    let version = |flag: &str, unset: TlsVersion| match settings.text(flag).as_str() {
+        "TLS1.2" => TlsVersion::Tls12,
+        "TLS1.3" => TlsVersion::Tls13,
+        _unset => unset,
+    };
+    let min = version("tls-min-version", TlsVersion::Tls12);
+    let max = version("tls-max-version", TlsVersion::Tls13);
+    if min > max {
+        return invalid("min version (TLS1.3) is greater than max version (TLS1.2)");
+    }
+    Ok((min, max))
+}
+
+fn suites(settings: &Settings, min: TlsVersion) -> Result<Option<Vec<CipherSuite>>, ConfigError> {
+    let names: Vec<String> = settings.words("cipher-suites");
+    let names: Vec<&str> =
+        names.iter().map(|name| name.trim()).filter(|name| !name.is_empty()).collect();
+    if names.is_empty() {
+        return Ok(None);
+    }
+    if min == TlsVersion::Tls13 {
+        return invalid("cipher suites cannot be configured when only TLS1.3 is enabled");
+    }
+    let known = |name: &&str| {
+        CipherSuite::from_name(name).ok_or_else(|| {
+            let all: Vec<_> = CipherSuite::ALL.iter().map(|(name, _)| *name).collect();
+            ConfigError::Invalid(format!(
+                "unexpected TLS cipher suite {name:?}; with TLS 1.2 there are {}",
+                all.join(", ")
+            ))
+        })
+    };
+    names.iter().map(known).collect::<Result<_, _>>().map(Some)
+}

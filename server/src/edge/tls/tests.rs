@@ -1,0 +1,240 @@
+//! Handshakes between our side and rustls' client, in memory.
+
+use rcgen::{CertificateParams, Issuer, KeyPair};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio::io::duplex;
+use tokio_rustls::TlsConnector;
+
+use super::*;
+
+/// An authority.
+struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    cert: rcgen::Certificate,
+}
+
+impl Authority {
+    fn new() -> Self {
+        let (key, mut params) = (KeyPair::generate().unwrap(), params());
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let cert = params.self_signed(&key).unwrap();
+        Self { issuer: Issuer::new(params, key), cert }
+    }
+
+    /// Certificate and key, in PEM.
+    fn issue(&self) -> (String, String) {
+        let key = KeyPair::generate().unwrap();
+        (params().signed_by(&key, &self.issuer).unwrap().pem(), key.serialize_pem())
+    }
+
+    /// A client that trusts it, and shows `identity` if asked.
+    fn client(&self, identity: Option<(String, String)>) -> ClientConfig {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.cert.der().clone()).unwrap();
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots);
+        match identity {
+            None => builder.with_no_client_auth(),
+            Some((cert, key)) => {
+                let chain = vec![CertificateDer::from_pem_slice(cert.as_bytes()).unwrap()];
+                let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
+                builder.with_client_auth_cert(chain, key).unwrap()
+            }
+        }
+    }
+}
+
+fn params() -> CertificateParams {
+    CertificateParams::new(vec!["localhost".to_owned()]).unwrap()
+}
+
+/// A folder with `cert` and `key`, and perhaps `ca`.
+struct Folder(tempfile::TempDir);
+
+impl Folder {
+    fn new(identity: &(String, String)) -> Self {
+        let folder = Self(tempfile::tempdir().unwrap());
+        folder.write(identity);
+        folder
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// By renaming, as whoever renews certificates does: the file is another one.
+    fn write(&self, (cert, key): &(String, String)) {
+        for (name, text) in [("cert", cert), ("key", key)] {
+            fs::write(self.path("new"), text).unwrap();
+            fs::rename(self.path("new"), self.path(name)).unwrap();
+        }
+    }
+
+    fn settings(&self) -> config::Tls {
+        config::Tls {
+            certificate: Certificate::Files { cert: self.path("cert"), key: self.path("key") },
+            client_ca: None,
+            suites: None,
+            min_version: TlsVersion::Tls12,
+            max_version: TlsVersion::Tls13,
+        }
+    }
+
+    fn open(&self, change: impl FnOnce(&mut config::Tls)) -> Result<Tls, TlsError> {
+        let mut settings = self.settings();
+        change(&mut settings);
+        Tls::open(&settings, self.0.path(), &[])
+    }
+}
+
+/// What both sides agreed on: the server's certificate, version and suite.
+#[derive(Debug, PartialEq, Eq)]
+struct Agreed {
+    cert: Vec<u8>,
+    version: rustls::ProtocolVersion,
+    suite: SuiteId,
+}
+
+/// One handshake; an error is the server's.
+async fn shake(tls: &Tls, client: ClientConfig) -> io::Result<Agreed> {
+    let (ours, theirs) = duplex(1 << 16);
+    let name = ServerName::try_from("localhost").unwrap();
+    let connecting = TlsConnector::from(Arc::new(client)).connect(name, theirs);
+    let (accepted, connected) = tokio::join!(tls.accept(ours), connecting);
+    let _server = accepted?;
+    let client = connected?;
+    let state = client.get_ref().1;
+    Ok(Agreed {
+        cert: state.peer_certificates().unwrap()[0].to_vec(),
+        version: state.protocol_version().unwrap(),
+        suite: state.negotiated_cipher_suite().unwrap().suite(),
+    })
+}
+
+fn der((cert, _key): &(String, String)) -> Vec<u8> {
+    CertificateDer::from_pem_slice(cert.as_bytes()).unwrap().to_vec()
+}
+
+#[tokio::test]
+async fn a_renewed_certificate_is_shown_to_the_next_client() {
+    let authority = Authority::new();
+    let (first, second) = (authority.issue(), authority.issue());
+    let folder = Folder::new(&first);
+    let tls = folder.open(|_| {}).unwrap();
+    assert_eq!(shake(&tls, authority.client(None)).await.unwrap().cert, der(&first));
+    // Half of it is written: certificate and key do not fit.
+    folder.write(&(second.0.clone(), first.1.clone()));
+    assert_eq!(shake(&tls, authority.client(None)).await.unwrap().cert, der(&first));
+    fs::remove_file(folder.path("cert")).unwrap();
+    assert_eq!(shake(&tls, authority.client(None)).await.unwrap().cert, der(&first));
+    folder.write(&second);
+    assert_eq!(shake(&tls, authority.client(None)).await.unwrap().cert, der(&second));
+}
+
+#[tokio::test]
+async fn clients_must_show_a_certificate_of_the_authority() {
+    let (servers, clients, strangers) = (Authority::new(), Authority::new(), Authority::new());
+    let folder = Folder::new(&servers.issue());
+    fs::write(folder.path("ca"), clients.cert.pem()).unwrap();
+    let tls = folder.open(|settings| settings.client_ca = Some(folder.path("ca"))).unwrap();
+    assert!(shake(&tls, servers.client(None)).await.is_err(), "without a certificate");
+    assert!(shake(&tls, servers.client(Some(strangers.issue()))).await.is_err(), "a stranger's");
+    assert!(shake(&tls, servers.client(Some(clients.issue()))).await.is_ok());
+    // The authority changes: who had to stay out is let in, and the other way round.
+    fs::write(folder.path("new"), strangers.cert.pem()).unwrap();
+    fs::rename(folder.path("new"), folder.path("ca")).unwrap();
+    assert!(shake(&tls, servers.client(Some(strangers.issue()))).await.is_ok());
+    assert!(shake(&tls, servers.client(Some(clients.issue()))).await.is_err());
+}
+
+#[tokio::test]
+async fn versions_and_suites_are_those_asked_for() {
+    let authority = Authority::new();
+    let folder = Folder::new(&authority.issue());
+    let tls = folder.open(|_| {}).unwrap();
+    let agreed = shake(&tls, authority.client(None)).await.unwrap();
+    assert_eq!(agreed.version, rustls::ProtocolVersion::TLSv1_3);
+    for (name, suite) in CipherSuite::ALL {
+        let tls = folder.open(|settings| {
+            settings.max_version = TlsVersion::Tls12;
+            settings.suites = Some(vec![suite]);
+        });
+        let agreed = shake(&tls.unwrap(), authority.client(None)).await;
+        if name.contains("_RSA_") {
+            assert!(agreed.is_err(), "{name} with an ECDSA key");
+        } else {
+            let agreed = agreed.unwrap();
+            assert_eq!(agreed.version, rustls::ProtocolVersion::TLSv1_2);
+            assert_eq!(agreed.suite.as_str(), Some(name));
+        }
+    }
+    let tls = folder.open(|settings| settings.min_version = TlsVersion::Tls13).unwrap();
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let mut roots = RootCertStore::empty();
+    roots.add(authority.cert.der().clone()).unwrap();
+    let only_12 = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&version::TLS12])
+        .unwrap();
+    let old = only_12.with_root_certificates(roots).with_no_client_auth();
+    assert!(shake(&tls, old).await.is_err(), "TLS 1.2 where 1.3 is the least");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_says_nothing_is_not_waited_for() {
+    let folder = Folder::new(&Authority::new().issue());
+    let tls = folder.open(|_| {}).unwrap();
+    let (ours, _theirs) = duplex(64);
+    assert_eq!(tls.accept(ours).await.unwrap_err().kind(), io::ErrorKind::TimedOut);
+}
+
+#[test]
+fn files_that_do_not_serve_are_named() {
+    let authority = Authority::new();
+    let (first, second) = (authority.issue(), authority.issue());
+    let folder = Folder::new(&first);
+    let text = |result: Result<Tls, TlsError>| result.unwrap_err().to_string();
+    let cert = folder.path("cert").display().to_string();
+
+    folder.write(&(first.0.clone(), second.1));
+    let mismatch = text(folder.open(|_| {}));
+    assert!(mismatch.starts_with(&format!("certificate {cert}: ")), "{mismatch}");
+    folder.write(&("no PEM".to_owned(), first.1.clone()));
+    let empty = text(folder.open(|_| {}));
+    assert!(empty.starts_with(&format!("{cert} holds no certificate in PEM: ")), "{empty}");
+    folder.write(&first);
+    let missing = text(folder.open(|settings| settings.client_ca = Some("/nonexistent/ca".into())));
+    assert!(missing.starts_with("/nonexistent/ca: No such file"), "{missing}");
+}
+
+#[tokio::test]
+async fn a_generated_certificate_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = config::Tls {
+        certificate: Certificate::SelfSigned { years: 2 },
+        client_ca: None,
+        suites: None,
+        min_version: TlsVersion::Tls12,
+        max_version: TlsVersion::Tls13,
+    };
+    let hosts = ["localhost", "127.0.0.1", ""].map(str::to_owned);
+    let tls = Tls::open(&settings, folder.path(), &hosts).unwrap();
+    let key = fs::metadata(folder.path().join("fixtures/client/key.pem")).unwrap();
+    assert_eq!(key.mode() & 0o777, 0o600);
+    let cert =
+        CertificateDer::from_pem_file(folder.path().join("fixtures/client/cert.pem")).unwrap();
+    let mut roots = RootCertStore::empty();
+    roots.add(cert.clone()).unwrap();
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let client = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    drop(tls);
+    let again = Tls::open(&settings, folder.path(), &hosts).unwrap();
+    assert_eq!(shake(&again, client).await.unwrap().cert, cert.to_vec());
+}
