@@ -1,9 +1,12 @@
 //! A view against the model.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 use prost::Message;
+use vetch_proto::etcdserverpb::range_request::SortOrder;
 use vetch_proto::etcdserverpb::{RangeRequest, RangeResponse, TxnRequest};
 use vetch_storage::error::ReadError;
 use vetch_storage::mvcc::key_range::KeyRange;
@@ -72,7 +75,7 @@ pub(crate) fn history<E: Engine>(
     hashes(view, model, background)
 }
 
-/// Every readable revision, and those around them: keys and events; everything stored.
+/// Every readable revision, and those around them: keys and events; every limit; everything stored.
 pub(crate) fn reads<E: Engine>(
     view: &ReadView<E>,
     model: &Model,
@@ -81,6 +84,13 @@ pub(crate) fn reads<E: Engine>(
     let oldest = model.compactions().last().map_or(1, |compacted| compacted.0);
     for revision in oldest - 2..=model.revision().0 + 1 {
         keys_at(view, model, revision)?;
+    }
+    let keys = i64::try_from(view.index().live_len()).expect("a test's stores are small");
+    for limit in 1..=keys + 1 {
+        for sort_order in [SortOrder::None, SortOrder::Descend] {
+            let order = sort_order.into();
+            range(view, model, &RangeRequest { limit, sort_order: order, ..everything(0) })?;
+        }
     }
     let all = (b"".as_slice(), b"\0".as_slice());
     let whole = (usize::MAX, usize::MAX);
@@ -107,6 +117,22 @@ fn keys_at<E: Engine>(view: &ReadView<E>, model: &Model, revision: i64) -> Check
     });
     let expected = model.range(&request).map(|answer| (answer.kvs.len() as u64, answer.kvs));
     prop_assert_eq!(found, expected, "keys at revision {}", revision);
+    Ok(())
+}
+
+/// What is counted as live once all garbage is gone.
+pub(crate) fn live_bytes<E: Engine>(view: &ReadView<E>, model: &Model) -> Checked {
+    // Two keys, a value, and a constant for what is around them.
+    let bytes = |(key, value): &(Bytes, usize)| 2 * key.len() as u64 + *value as u64 + 48;
+    let expected: u64 = model.stored().iter().map(bytes).sum();
+    prop_assert_eq!(view.sizes().live, expected, "live bytes");
+    Ok(())
+}
+
+/// Keys in the index, deleted ones included, once all garbage is gone: those with anything on disk.
+pub(crate) fn index_size<E: Engine>(view: &ReadView<E>, model: &Model) -> Checked {
+    let keys: BTreeSet<Bytes> = model.stored().into_iter().map(|(key, _)| key).collect();
+    prop_assert_eq!(view.index().len(), keys.len(), "keys in the index");
     Ok(())
 }
 

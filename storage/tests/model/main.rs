@@ -23,7 +23,7 @@ fn cases(default: u32, share: u32) -> ProptestConfig {
     #[expect(clippy::disallowed_methods, reason = "how long to search is the caller's choice")]
     let asked = std::env::var("PROPTEST_CASES").ok().and_then(|asked| asked.parse::<u32>().ok());
     let cases = asked.map_or(default, |asked| asked.div_ceil(share));
-    ProptestConfig { max_shrink_iters: 20_000 / share, ..ProptestConfig::with_cases(cases) }
+    ProptestConfig { max_shrink_iters: 2_000 / share, ..ProptestConfig::with_cases(cases) }
 }
 
 /// A run in memory and one on disk of the same log, each with its own batches and restarts.

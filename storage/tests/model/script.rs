@@ -59,11 +59,13 @@ pub(crate) struct Schedule {
     pub(crate) steps: Vec<Step>,
     /// Whether index checkpoints are written, so that openings use them.
     pub(crate) checkpoints: bool,
+    /// Changes that a step of the compactor looks at when all that is left is to be deleted.
+    pub(crate) pace: usize,
 }
 
 impl fmt::Debug for Schedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "index checkpoints: {}", self.checkpoints)?;
+        write!(f, "index checkpoints: {}, pace: {}", self.checkpoints, self.pace)?;
         self.steps.iter().try_for_each(|step| write!(f, "\n{step:?}"))
     }
 }
@@ -124,6 +126,7 @@ fn steps() -> impl Strategy<Value = Step> {
 }
 
 pub(crate) fn schedules() -> impl Strategy<Value = Schedule> {
-    (vec(steps(), 0..60), proptest::bool::weighted(0.3))
-        .prop_map(|(steps, checkpoints)| Schedule { steps, checkpoints })
+    let pace = prop_oneof![1_usize..6, Just(1000)];
+    (vec(steps(), 0..60), proptest::bool::weighted(0.3), pace)
+        .prop_map(|(steps, checkpoints, pace)| Schedule { steps, checkpoints, pace })
 }

@@ -111,9 +111,12 @@ pub fn deletes() -> impl Strategy<Value = DeleteRangeRequest> {
 
 /// Drafts of ranges with every option.
 pub fn range_requests() -> impl Strategy<Value = RangeRequest> {
-    let bound = || prop_oneof![7 => Just(0), 2 => 1_i64..14];
-    let rare = || proptest::bool::weighted(0.2);
-    let bounds = (bound(), bound(), bound(), bound());
+    let bound = || prop_oneof![3 => Just(0), 2 => 1_i64..14];
+    let rare = || proptest::bool::weighted(0.15);
+    let bounds = prop_oneof![
+        2 => Just((0, 0, 0, 0)),
+        1 => (bound(), bound(), bound(), bound()),
+    ];
     let order = (0..3_i32, prop_oneof![3 => Just(0_i32), 4 => 1..5_i32]);
     (ranges(), -1_i64..5, revisions(), order, any::<bool>(), rare(), rare(), bounds).prop_map(
         |(range, limit, revision, order, serializable, keys_only, count_only, bounds)| {

@@ -103,8 +103,7 @@ impl Model {
             if revision < from || !covers(start, range_end, key) {
                 continue;
             }
-            let is_deletion_at_mark = record.put.is_none() && revision == self.compact_mark();
-            if deleted && !is_deletion_at_mark && !self.is_kept(key, record.at) {
+            if deleted && !self.is_stored(key, record) {
                 continue;
             }
             let event = self.event(key, record);
@@ -138,6 +137,21 @@ impl Model {
     /// §4: whether a compaction up to now leaves the change of `key` at `at`.
     pub fn is_kept(&self, key: &[u8], at: RevisionKey) -> bool {
         self.survives(key, at, self.compact_mark())
+    }
+
+    /// §4: what is on disk when compaction has deleted all it may: what it leaves, and the deletions at
+    /// the compacted revision even if the key was written again right there.
+    fn is_stored(&self, key: &[u8], record: &Record) -> bool {
+        let is_deletion_at_mark = record.put.is_none() && record.at.main == self.compact_mark();
+        is_deletion_at_mark || self.is_kept(key, record.at)
+    }
+
+    /// The key of every change that is on disk then, and the length of its value.
+    pub fn stored(&self) -> Vec<(Bytes, usize)> {
+        let stored = self.changes().into_iter().filter(|(key, record)| self.is_stored(key, record));
+        stored
+            .map(|(key, record)| (key.clone(), record.put.as_ref().map_or(0, |kv| kv.value.len())))
+            .collect()
     }
 
     /// §4: everything compaction leaves, in the order of history.
