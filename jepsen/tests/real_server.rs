@@ -130,7 +130,7 @@ async fn a_full_disk_loses_nothing() {
         server: ServerArgs { binary, extra_args: Vec::new() },
         folder: folder.path().to_owned(),
         disk_mib: 512,
-        room_mib: 16,
+        room_mib: 64,
     };
     let report = fill_disk(&plan).await.expect("carried out");
     println!("{report}");

@@ -14,7 +14,7 @@ struct Args {
     #[arg(long, default_value_t = 512)]
     disk_mib: u64,
     /// What is left free once the server runs.
-    #[arg(long, default_value_t = 16)]
+    #[arg(long, default_value_t = 64)]
     room_mib: u64,
 }
 

@@ -1,11 +1,13 @@
-//! The disk fills up while clients write: what was acknowledged stays, the server says what is
-//! wrong, and once there is space again it goes on.
+//! The disk fills up. First clients fill it: writes that grow the store are refused before it is full,
+//! everything else goes on, and once there is space again writes resume by themselves. Then it is full
+//! to the last byte, which no refusal can prevent: what was acknowledged stays, the server says what
+//! is wrong, and after a restart it goes on.
 
 use super::connection::Connection;
 use super::error::HarnessError;
 use super::server::{Server, ServerSpec};
 use super::tool::{Report, ServerArgs};
-use crate::history::{Answer, Blob, KeyRange, LeaseId, Op, Outcome, Put, Range, Revision};
+use crate::history::{Answer, Blob, Delete, KeyRange, LeaseId, Op, Outcome, Put, Range, Revision};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::Write;
@@ -41,12 +43,12 @@ pub enum DiskFullReport {
     Filled {
         /// Writes acknowledged before, while and after it was full.
         acknowledged: usize,
-        /// What writers were told when it was full.
+        /// What writers were told when clients had filled it.
+        refusals: Vec<String>,
+        /// What they were told when it was full to the last byte.
         errors: Vec<String>,
-        /// The server stopped instead of refusing.
+        /// The server stopped then.
         stopped: bool,
-        /// Reads were answered while it was full.
-        reads_while_full: bool,
         /// Everything that must not be; empty is a pass.
         findings: Vec<String>,
     },
@@ -66,10 +68,10 @@ impl fmt::Display for DiskFullReport {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Skipped(why) => writeln!(out, "skipped: {why}"),
-            Self::Filled { acknowledged, errors, stopped, reads_while_full, findings } => {
+            Self::Filled { acknowledged, refusals, errors, stopped, findings } => {
                 writeln!(out, "acknowledged writes: {acknowledged}")?;
-                writeln!(out, "when full, writers were told: {errors:?}")?;
-                writeln!(out, "server stopped: {stopped}; reads answered: {reads_while_full}")?;
+                writeln!(out, "when clients had filled it, writers were told: {refusals:?}")?;
+                writeln!(out, "when it was full to the last byte: {errors:?}; stopped: {stopped}")?;
                 writeln!(out, "findings: {}", findings.len())?;
                 findings.iter().try_for_each(|finding| writeln!(out, "- {finding}"))
             }
@@ -89,37 +91,96 @@ pub async fn fill_disk(plan: &DiskFull) -> Result<DiskFullReport, HarnessError> 
     let mut server = spec.start()?;
     let mut connection = server.until_ready().await?;
 
-    let mut writer = Writer::default();
+    let mut writer = Writer::new();
+    let mut findings = Vec::new();
     writer.write(&mut connection, 20).await;
     let ballast = disk.fill_but(plan.room_mib * MIB)?;
     // Far more than fits, in case the server compresses or reuses what it has.
     let attempts = usize::try_from(plan.room_mib * MIB).expect("small") / VALUE_BYTES * 20;
     writer.write(&mut connection, attempts).await;
-
-    let mut findings = Vec::new();
-    if writer.errors.is_empty() {
+    let refusals = std::mem::take(&mut writer.errors);
+    if refusals.is_empty() {
         findings.push(format!("no write failed in {attempts}; the disk was never full"));
     }
-    let (stopped, reads_while_full) = settled(&mut server, &mut connection, &writer).await?;
-    let log = server.log_text();
-    if !writer.errors.iter().chain([&log]).any(|text| speaks_of_space(text)) {
-        findings.push("neither the errors nor the log speak of space".to_owned());
-    }
-    if !stopped && !reads_while_full {
-        findings.push("it neither stops nor answers reads while the disk is full".to_owned());
-    }
+    let nearly_full = while_refusing(&spec, &mut connection, &mut writer).await;
+    findings.extend(nearly_full.err().map(|error| format!("while growth is refused: {error}")));
+    remove(ballast)?;
+    let resumed = resume(&mut connection, &mut writer).await;
+    findings.extend(resumed.err().map(|error| format!("with space again: {error}")));
 
-    std::fs::remove_file(ballast).map_err(HarnessError::io("remove the ballast"))?;
+    let ballast = disk.fill_but(0)?;
+    writer.delete(&mut connection, attempts).await;
+    let stopped = settled(&mut server, &mut connection, &writer).await?.0;
+    let log = server.log_text();
+    if !log.lines().any(|line| speaks_of_space(line) && line.contains("restart")) {
+        findings.push("the log does not say that the disk is full and what to do".to_owned());
+    }
+    if !stopped {
+        findings.push("it did not stop when the disk was full to the last byte".to_owned());
+    }
+    remove(ballast)?;
     let recovered = recover(&spec, server, &mut writer).await;
     findings.extend(recovered.err().map(|error| format!("after space was freed: {error}")));
     findings.append(&mut writer.lost);
     Ok(DiskFullReport::Filled {
         acknowledged: writer.acknowledged.len(),
+        refusals,
         errors: writer.errors,
         stopped,
-        reads_while_full,
         findings,
     })
+}
+
+fn remove(ballast: PathBuf) -> Result<(), HarnessError> {
+    std::fs::remove_file(ballast).map_err(HarnessError::io("remove the ballast"))
+}
+
+/// Growth is refused: reads, deletions and compaction must go on, and `/health` must say why.
+async fn while_refusing(
+    spec: &ServerSpec,
+    connection: &mut Connection,
+    writer: &mut Writer,
+) -> Result<(), HarnessError> {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        let put = writer.put(connection, "refused").await;
+        let health = spec.http_get("/health").await?;
+        let is_refused = matches!(&put, Outcome::Fail(why) if why.contains("space exceeded"));
+        if is_refused && health.contains("NOSPACE") {
+            break;
+        }
+        if tokio::time::Instant::now() > deadline {
+            return Err(refused(&format!("/health answers {health}, a put {put:?}")));
+        }
+    }
+    writer.verify(connection).await;
+    let deleted = writer.delete(connection, 10).await;
+    if deleted != 10 {
+        return Err(refused(&format!("{deleted} of 10 deletions: {:?}", writer.errors)));
+    }
+    let last = writer.last_revision();
+    connection.compact(last).await.map_err(HarnessError::refused("compact"))
+}
+
+/// There is space: without a restart and without disarming anything, writes must succeed again.
+async fn resume(connection: &mut Connection, writer: &mut Writer) -> Result<(), HarnessError> {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        let outcome = writer.put(connection, "resumed").await;
+        if matches!(outcome, Outcome::Ok(_)) {
+            break;
+        }
+        if tokio::time::Instant::now() > deadline {
+            return Err(refused(&format!("writes do not resume: {outcome:?}")));
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    writer.verify(connection).await;
+    Ok(())
+}
+
+fn refused(what: &str) -> HarnessError {
+    HarnessError::refused(what)(tonic::Status::failed_precondition("not as it should be"))
 }
 
 /// Waits until the server has stopped or answers reads: (stopped, answers).
@@ -170,42 +231,80 @@ fn speaks_of_space(text: &str) -> bool {
 }
 
 /// Writes keys once each and remembers which were acknowledged.
-#[derive(Default)]
 struct Writer {
     next: usize,
     acknowledged: BTreeMap<String, Revision>,
+    /// Of the last deletion.
+    deleted: Revision,
     errors: Vec<String>,
     lost: Vec<String>,
 }
 
 impl Writer {
+    fn new() -> Self {
+        let (errors, lost) = (Vec::new(), Vec::new());
+        let acknowledged = BTreeMap::new();
+        Self { next: 0, acknowledged, deleted: Revision::EMPTY_STORE, errors, lost }
+    }
+
     /// Writes up to `count` keys, fewer if the disk turns out to be full.
     async fn write(&mut self, connection: &mut Connection, count: usize) {
         let mut failures = 0;
         for _ in 0..count {
             let key = format!("{:05}", self.next);
             self.next += 1;
-            let put = Put {
-                value: value(&key),
-                key: key.as_str().into(),
-                lease: LeaseId::NONE,
-                prev_kv: false,
-            };
-            match connection.call(&Op::Put(put), PATIENCE).await {
-                Outcome::Ok(response) => {
-                    failures = 0;
-                    self.acknowledged.insert(key, response.revision);
-                }
+            match self.put(connection, &key).await {
+                Outcome::Ok(_) => failures = 0,
                 Outcome::Fail(why) | Outcome::Unknown(why) => {
                     failures += 1;
-                    if !self.errors.contains(&why) {
-                        self.errors.push(why);
-                    }
+                    self.note(why);
                 }
             }
             if failures == FAILURES {
                 return;
             }
+        }
+    }
+
+    async fn put(&mut self, connection: &mut Connection, key: &str) -> Outcome {
+        let put = Put { value: value(key), key: key.into(), lease: LeaseId::NONE, prev_kv: false };
+        let outcome = connection.call(&Op::Put(put), PATIENCE).await;
+        if let Outcome::Ok(response) = &outcome {
+            self.acknowledged.insert(key.to_owned(), response.revision);
+        }
+        outcome
+    }
+
+    /// Deletes up to `count` of the newest keys until one fails; how many.
+    async fn delete(&mut self, connection: &mut Connection, count: usize) -> usize {
+        let mut keys: Vec<String> = self.acknowledged.keys().cloned().collect();
+        // The first one is read again and again.
+        keys.drain(..1);
+        for (deleted, key) in keys.into_iter().rev().take(count).enumerate() {
+            let range = KeyRange::single(key.as_str());
+            match connection.call(&Op::Delete(Delete { range, prev_kv: false }), PATIENCE).await {
+                Outcome::Ok(response) => {
+                    self.acknowledged.remove(&key);
+                    self.deleted = response.revision;
+                }
+                Outcome::Fail(why) | Outcome::Unknown(why) => {
+                    // It may be deleted or not.
+                    self.acknowledged.remove(&key);
+                    self.note(why);
+                    return deleted;
+                }
+            }
+        }
+        count
+    }
+
+    fn last_revision(&self) -> Revision {
+        self.acknowledged.values().copied().fold(self.deleted, Ord::max)
+    }
+
+    fn note(&mut self, why: String) {
+        if !self.errors.contains(&why) {
+            self.errors.push(why);
         }
     }
 
@@ -274,6 +373,10 @@ impl Disk {
         // Asked again each time: the server takes space meanwhile.
         while self.free()? > room + MIB {
             file.write_all(&chunk).map_err(failed())?;
+        }
+        if room == 0 {
+            // To the last byte.
+            while file.write_all(&chunk[..4096]).is_ok() {}
         }
         Ok(path)
     }

@@ -54,6 +54,20 @@ impl ServerSpec {
         format!("http://127.0.0.1:{}", self.client_port)
     }
 
+    /// Asks over HTTP; the whole answer, headers included.
+    pub async fn http_get(&self, path: &str) -> Result<String, HarnessError> {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let failed = || HarnessError::io(format!("GET {path}"));
+        let socket = (Ipv4Addr::LOCALHOST, self.client_port);
+        let mut stream = tokio::net::TcpStream::connect(socket).await.map_err(failed())?;
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.map_err(failed())?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.map_err(failed())?;
+        Ok(answer)
+    }
+
     /// Starts the process; it serves later.
     pub fn start(&self) -> Result<Server, HarnessError> {
         let log = OpenOptions::new().create(true).append(true).open(&self.log);

@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 use vetch_raft::{AsyncRuntime, Platform};
 use vetch_storage::Fatal;
 
-use super::{gauges, maintain};
+use super::{gauges, maintain, space};
 use crate::auto_compaction;
 use crate::compactor::Pace;
 use crate::config::Config;
@@ -32,6 +32,8 @@ impl<P: Platform> Background<P> {
     pub(super) fn start(platform: &P, config: &Config, api: &Arc<Api<P>>) -> Self {
         let (replica, metrics, stop) = (&api.replica, &api.metrics, &api.stopping);
         let upkeep = maintain::run(platform.clone(), replica.clone());
+        let data_dir = config.data_dir.clone();
+        let measuring = space::run(platform.clone(), Arc::clone(api), data_dir);
         let (deleting, compactor) = (Arc::clone(&api.compaction), replica.compactor());
         let (platform, measured) = (platform.clone(), metrics.mvcc.clone());
         let pace =
@@ -42,7 +44,12 @@ impl<P: Platform> Background<P> {
         let compaction =
             auto_compaction::start(replica.clone(), config.compaction.auto, stop.clone());
         Self {
-            endless: vec![reporting(api, upkeep), reporting(api, deletion), tokio::spawn(leaders)],
+            endless: vec![
+                reporting(api, upkeep),
+                reporting(api, deletion),
+                tokio::spawn(leaders),
+                tokio::spawn(measuring),
+            ],
             stopping: std::iter::once(leases).chain(compaction).collect(),
         }
     }

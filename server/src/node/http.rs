@@ -6,6 +6,7 @@ use serde_json::json;
 use vetch_proto::etcdserverpb::RangeRequest;
 use vetch_raft::Platform;
 use vetch_storage::ReadView;
+use vetch_storage::alarm::AlarmKind;
 
 use crate::config;
 use crate::http::{HealthProbe, HttpState, ProbeFuture, Versions};
@@ -47,7 +48,13 @@ fn probe<P: Platform>(api: &Arc<Api<P>>) -> HealthProbe {
         serializable_read: Arc::new(move || read(Arc::clone(&serializable), true)),
         alarms: Arc::new(move || {
             let view = alarms.replica.view();
-            view.alarms().iter().map(|(_, kind)| kind.to_proto().as_str_name()).collect()
+            let raised = view.alarms().iter().map(|(_, kind)| kind.to_proto().as_str_name());
+            let mut names: Vec<_> = raised.collect();
+            let no_space = AlarmKind::NoSpace.to_proto().as_str_name();
+            if alarms.space.is_low() && !names.contains(&no_space) {
+                names.push(no_space);
+            }
+            names
         }),
         has_leader: Arc::new(move || leader.replica.status().leader.is_some()),
         is_learner: Arc::new(move || learner.replica.status().is_learner),

@@ -4,6 +4,7 @@
 //! - `services`: what the services share. `background`: what runs beside them.
 //! - `listen`: the sockets.
 //! - `maintain`: the engine's upkeep while nobody asks for it.
+//! - `space`: how full the disks are.
 //! - `observer`: what was applied, handed to leases and watchers.
 //! - `disk_meter`, `apply_meter`, `gauges`: where the metrics come from.
 //! - `http`: what the HTTP handlers ask of a node.
@@ -20,6 +21,7 @@ mod listen;
 mod maintain;
 mod observer;
 mod services;
+mod space;
 mod start;
 mod stop;
 

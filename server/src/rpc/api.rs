@@ -20,6 +20,7 @@ use super::header::Identity;
 use super::quota::Quota;
 use super::range_body::AnswerBudget;
 use super::slow;
+use super::space::Space;
 use super::status::Refusal;
 use crate::compactor::CompactionState;
 use crate::config::Warnings;
@@ -54,6 +55,8 @@ pub struct Api<P: Platform> {
     pub limits: Limits,
     /// Bound on the store.
     pub quota: Quota,
+    /// What the disk still takes.
+    pub space: Space,
     /// Memory that large answers share.
     pub budget: AnswerBudget,
     /// Deadlines of leases.
@@ -100,6 +103,7 @@ impl<P: Platform> Api<P> {
             identity,
             limits,
             quota,
+            space: Space::default(),
             budget,
             leases,
             watch,

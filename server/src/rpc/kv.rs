@@ -86,14 +86,16 @@ pub async fn compact<P: Platform>(
     Ok(CompactionResponse { header: Some(api.header(revision)) })
 }
 
-/// Refuses growth beyond the quota, and then raises the alarm that makes every member refuse it.
+/// Refuses growth that this member's disk would not take, and growth beyond the quota; then it raises
+/// the alarm that makes every member refuse it. A full disk is one member's, and its refusal ends by
+/// itself.
 pub(super) async fn admit_growth<P: Platform>(api: &Api<P>, cost: u64) -> Result<(), Refusal> {
     let view = api.replica.view();
     if view.alarms().is_active(AlarmKind::NoSpace) {
         return Err(Refusal::NoSpace);
     }
     if api.quota.allows(view.sizes().live, cost) {
-        return Ok(());
+        return if api.space.admits(cost) { Ok(()) } else { Err(Refusal::NoSpace) };
     }
     let alarm = AlarmRequest {
         action: AlarmAction::Activate.into(),

@@ -8,6 +8,7 @@
 //!   what is counted of them.
 //! - [`route`]: from a request's path to the method that answers it.
 //! - [`kv`], [`lease`], [`cluster`], [`maintenance`], [`health`]: the services.
+//! - [`quota`], [`space`]: when growth is refused.
 //! - [`slow`]: the log's lines about what took too long.
 //! - [`range_body`], [`range_stream`]: large answers, sent as they are read.
 
@@ -29,6 +30,7 @@ pub mod range_stream;
 pub mod route;
 pub mod slow;
 pub mod snapshot;
+pub mod space;
 pub mod status;
 pub mod validate;
 
