@@ -17,11 +17,15 @@ pub(crate) struct AtomicFile {
 impl AtomicFile {
     /// Starts a replacement of `target`.
     pub(crate) fn create(target: &Path) -> io::Result<Self> {
-        let mut name = target.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
-        name.push(".new");
-        let temporary = target.with_file_name(name);
+        let temporary = temporary(target).ok_or(io::ErrorKind::InvalidInput)?;
         let file = BufWriter::with_capacity(64 << 10, File::create(&temporary)?);
         Ok(Self { target: target.to_owned(), temporary, file })
+    }
+
+    /// Removes what an unfinished replacement of `target` left, if it can.
+    pub(crate) fn abandon(target: &Path) {
+        // It harms nobody if it stays: the next attempt begins with it.
+        let _removed = temporary(target).map(fs::remove_file);
     }
 
     /// Syncs the file, puts it in place and syncs that.
@@ -32,6 +36,12 @@ impl AtomicFile {
         let parent = self.target.parent().filter(|parent| !parent.as_os_str().is_empty());
         File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
     }
+}
+
+fn temporary(target: &Path) -> Option<PathBuf> {
+    let mut name = target.file_name()?.to_owned();
+    name.push(".new");
+    Some(target.with_file_name(name))
 }
 
 impl Write for AtomicFile {

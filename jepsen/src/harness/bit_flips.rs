@@ -248,7 +248,11 @@ async fn observe(
     let log = server.log_text();
     // A member that has served has written, and tidied up.
     let has_served = log.contains(SERVES);
-    let changed = if has_served { Vec::new() } else { before.lost_in(&Tree::of(&spec.data_dir)?) };
+    let changed = if has_served {
+        Vec::new()
+    } else {
+        before.lost_in(&Tree::of(&spec.data_dir)?, part(file))
+    };
     Ok(if !changed.is_empty() {
         FlipOutcome::Changed(changed)
     } else if names_place(&log, file) {
@@ -272,6 +276,13 @@ async fn stopped(server: &mut Server) -> Result<bool, HarnessError> {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     Ok(true)
+}
+
+/// The part of the member that must be left as it is when `file` is damaged: `member/engine` and the
+/// like. The others are whole, and may be opened, and tidied, beside it.
+fn part(file: &Path) -> &Path {
+    let depth = file.components().count();
+    file.ancestors().nth(depth.saturating_sub(2)).unwrap_or(file)
 }
 
 /// A line that names the file and says where in a file the damage is.
@@ -302,7 +313,7 @@ fn last_line(log: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{class, names, names_folder, names_place};
+    use super::{class, names, names_folder, names_place, part};
     use std::path::Path;
 
     #[test]
@@ -319,6 +330,8 @@ mod tests {
         assert!(names("corrupt: wal/00000001.seg at 17", Path::new("member/wal/00000001.seg")));
         assert!(names("corrupt: /d/engine/tables/7 at 17", Path::new("engine/tables/7")));
         assert!(!names("exit code 7", Path::new("engine/tables/7")));
+        assert_eq!(part(Path::new("member/engine/tables/7")), Path::new("member/engine"));
+        assert_eq!(part(Path::new("MANIFEST")), Path::new("MANIFEST"));
         assert!(names_place("corrupt: /d/tables/7 at offset 17", Path::new("engine/tables/7")));
         assert!(!names_place("corrupt: /d/tables/7", Path::new("engine/tables/7")));
         assert!(names_folder("corrupt: /d/member/engine", Path::new("member/engine/tables/7")));

@@ -23,10 +23,10 @@ impl Tree {
         Ok(Self(files))
     }
 
-    /// Files that are not, or not as, in `self` any more; new ones do no harm.
-    pub(super) fn lost_in(&self, later: &Self) -> Vec<PathBuf> {
-        let Self(files) = self;
-        let lost = files.iter().filter(|(file, content)| later.0.get(*file) != Some(*content));
+    /// Files below `part` that are not, or not as, in `self` any more; new ones do no harm.
+    pub(super) fn lost_in(&self, later: &Self, part: &Path) -> Vec<PathBuf> {
+        let files = self.0.iter().filter(|(file, _)| file.starts_with(part));
+        let lost = files.filter(|(file, content)| later.0.get(*file) != Some(*content));
         lost.map(|(file, _)| file.clone()).collect()
     }
 }

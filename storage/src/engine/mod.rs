@@ -2,6 +2,7 @@
 //!
 //! - [`mem`]: in memory, with a live and a durable image; for tests and the simulator.
 //! - [`fjall`]: the default on disk.
+//! - `failing`: around any of them, with errors on demand; for tests.
 //! - `sled`: the second, chosen with `--storage-engine=sled`.
 
 use std::ops::Bound;
@@ -14,6 +15,8 @@ use crate::types::LogIndex;
 #[cfg(any(test, feature = "testing"))]
 pub mod conformance;
 mod durable_mark;
+#[cfg(any(test, feature = "testing"))]
+pub mod failing;
 pub mod fjall;
 pub mod mem;
 mod poison;

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::shared::{Shared, ViewState};
+use crate::atomic_file::AtomicFile;
 use crate::engine::Engine;
 use crate::error::Fatal;
 use crate::mvcc::compaction::ReclaimState;
@@ -24,7 +25,7 @@ pub struct Checkpointer<E: Engine> {
     shared: Arc<Shared<E>>,
 }
 
-/// Which state the index checkpoint on disk has.
+/// Which state the index checkpoint on disk has, or would have if there had been space for it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CheckpointMark {
     revision: Revision,
@@ -59,7 +60,7 @@ impl<E: Engine> Checkpointer<E> {
                 compact_revision: view.compacted,
                 applied: view.applied.index,
             };
-            checkpoint::write(&file_in(directory), &header, &view.index)?;
+            write_if_it_fits(&file_in(directory), &header, &view.index)?;
             *mark = Some(CheckpointMark { revision: view.revision, changes: view.changes });
         }
         Ok(Checkpoint { applied })
@@ -74,6 +75,19 @@ fn is_due(mark: Option<CheckpointMark>, view: &ViewState) -> bool {
     let Some(mark) = mark else { return view.revision > Revision::EMPTY_STORE };
     let outdated = view.compacted.is_some_and(|compacted| compacted > mark.revision);
     outdated || view.changes - mark.changes > SHORT_TAIL + view.index.len() as u64 / 30
+}
+
+/// An index checkpoint only makes a restart shorter: where it has no place the old one stays, and the
+/// space that the attempt took is given back.
+fn write_if_it_fits(file: &Path, header: &Header, index: &Index) -> Result<(), Fatal> {
+    match checkpoint::write(file, header, index) {
+        Err(fatal @ Fatal::Io { no_space: true, .. }) => {
+            tracing::warn!(%fatal, "the index checkpoint has no space; the next start takes longer");
+            AtomicFile::abandon(file);
+            Ok(())
+        }
+        outcome @ (Ok(_) | Err(Fatal::Io { .. } | Fatal::Corrupt { .. })) => outcome.map(drop),
+    }
 }
 
 fn file_in(directory: &Path) -> PathBuf {

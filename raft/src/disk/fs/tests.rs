@@ -133,3 +133,17 @@ fn closing_finishes_what_is_queued() {
     drop(disk);
     assert_eq!(heard.load(Ordering::Relaxed), 100);
 }
+
+/// A device that is always full stands for the file.
+#[test]
+fn a_full_device_fails_the_write_for_good_and_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink("/dev/full", dir.path().join("a")).unwrap();
+    let disk = FsDisk::open(dir.path(), Arc::new(Unobserved)).unwrap();
+    let write = || Op::Write { file: name("a"), offset: 0, bytes: b"bytes".to_vec() };
+    let error = block_on(complete(&disk, write())).unwrap_err();
+    assert!(error.is_no_space(), "{error}");
+    assert!(error.to_string().contains(&dir.path().join("a").display().to_string()), "{error}");
+    assert_eq!(block_on(complete(&disk, create("b", 100))).unwrap_err(), error);
+    assert!(!dir.path().join("b").exists(), "nothing is tried after a failure");
+}

@@ -165,6 +165,8 @@ fn a_disk_error_at_every_step_stops_the_node() {
                     matches!(&fatal, Ok(Fatal::Io { no_space, .. }) if *no_space == full),
                     "{context}: {fatal:?}"
                 );
+                let text = fatal.map(|fatal| fatal.to_string()).unwrap_or_default();
+                assert!(text.contains("sim") && text.contains("restart"), "{context}: {text}");
                 let refused = replica.propose(put("late", "")).await;
                 assert!(matches!(refused, Err(ProposeError::Stopped)), "{context}: {refused:?}");
                 assert!(replica.read_index().await.is_err(), "{context}");

@@ -4,6 +4,7 @@ mod bounds;
 mod cluster;
 mod crash;
 mod directory;
+mod faults;
 mod serving;
 
 use std::path::{Path, PathBuf};
