@@ -132,6 +132,10 @@ impl<E: Engine> Engine for FailingEngine<E> {
         self.inner.sizes()
     }
 
+    fn is_congested(&self) -> bool {
+        self.inner.is_congested()
+    }
+
     fn maintain(&self, budget: Budget) -> Result<bool, Fatal> {
         self.check_write(Call::Maintain)?;
         self.inner.maintain(budget)
