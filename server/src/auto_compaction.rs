@@ -179,6 +179,9 @@ async fn compact<P: Platform>(replica: &Replica<P>, revision: Revision) -> bool 
 }
 
 #[cfg(test)]
+mod driver_tests;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
