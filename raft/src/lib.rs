@@ -19,5 +19,5 @@ pub use openraft::async_runtime::Instant;
 pub use platform::Platform;
 pub use replica::{
     ApplyObserver, LeaderChange, LeaderChanges, OpenError, ProposeError, ReadIndexError, Replica,
-    Settings, Start, Status,
+    Settings, Start, Status, TransferError,
 };

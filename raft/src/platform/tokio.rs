@@ -14,7 +14,7 @@ use vetch_storage::{Engine, Fatal};
 use super::Platform;
 use crate::disk::{Disk, DiskError, DiskObserver, FsDisk};
 use crate::manifest::DirLock;
-use crate::transport::none::NoPeers;
+use crate::transport::grpc::GrpcTransport;
 
 type OpenEngine<E> = dyn Fn(&Path) -> Result<E, Fatal> + Send + Sync;
 
@@ -23,17 +23,19 @@ pub struct Tokio<E> {
     engine_name: &'static str,
     open_engine: Arc<OpenEngine<E>>,
     disk_observer: Arc<dyn DiskObserver>,
+    transport: GrpcTransport,
 }
 
 impl<E> Tokio<E> {
-    /// A platform whose engine is opened by `open_engine` and recorded as `engine_name`; what the
+    /// A platform with a [`GrpcTransport`] of its own, whose engine is opened by `open_engine` and recorded as `engine_name`; what the
     /// log's disk does is told to `disk_observer`.
     pub fn new(
         engine_name: &'static str,
         open_engine: impl Fn(&Path) -> Result<E, Fatal> + Send + Sync + 'static,
         disk_observer: Arc<dyn DiskObserver>,
     ) -> Self {
-        Self { engine_name, open_engine: Arc::new(open_engine), disk_observer }
+        let (open_engine, transport) = (Arc::new(open_engine), GrpcTransport::new());
+        Self { engine_name, open_engine, disk_observer, transport }
     }
 }
 
@@ -43,6 +45,7 @@ impl<E> Clone for Tokio<E> {
             engine_name: self.engine_name,
             open_engine: Arc::clone(&self.open_engine),
             disk_observer: Arc::clone(&self.disk_observer),
+            transport: self.transport.clone(),
         }
     }
 }
@@ -56,7 +59,7 @@ impl<E> fmt::Debug for Tokio<E> {
 impl<E: Engine + fmt::Debug> Platform for Tokio<E> {
     type Runtime = TokioRuntime;
     type Engine = E;
-    type Transport = NoPeers;
+    type Transport = GrpcTransport;
 
     fn engine_name(&self) -> &'static str {
         self.engine_name
@@ -82,8 +85,8 @@ impl<E: Engine + fmt::Debug> Platform for Tokio<E> {
         Some(dir.to_owned())
     }
 
-    fn transport(&self) -> NoPeers {
-        NoPeers
+    fn transport(&self) -> GrpcTransport {
+        self.transport.clone()
     }
 
     #[expect(clippy::disallowed_methods, reason = "this is where the platform's own is made")]

@@ -4,7 +4,7 @@
 //! - `propose`, `admission`: writes, and how many may wait. `forward`, `awaited`: by way of the leader.
 //! - `service`: what this member does for its peers.
 //! - `read_index`, `progress`: linearizable reads, and what is applied.
-//! - `leadership`: who leads. `checkpoint`: the engine made durable, the log let go of.
+//! - `leadership`: who leads. `transfer`: another member made leader. `checkpoint`: the engine made durable, the log let go of.
 //! - `stop`, `shutdown`: why a replica ends, and how.
 
 use std::fmt;
@@ -41,9 +41,11 @@ mod service;
 mod shutdown;
 pub mod start;
 pub(crate) mod stop;
+mod transfer;
 
 pub use leadership::LeaderChanges;
 pub use start::Start;
+pub use transfer::TransferError;
 
 /// How a replica behaves; all resolved, nothing left to default here.
 #[derive(Clone, Debug)]
@@ -317,12 +319,17 @@ impl<P: Platform> Replica<P> {
         self.inner.leadership.changes()
     }
 
+    /// Makes the voter `target` lead, if it is ready; returns when it does. Only the leader can.
+    pub async fn transfer_leadership(&self, target: NodeId) -> Result<(), TransferError> {
+        self.inner.transfer_leadership(target).await
+    }
+
     /// Resolves when the node must stop, with the reason. Pending as long as all is well.
     pub async fn fatal(&self) -> Fatal {
         self.inner.stop.fatal().await
     }
 
-    /// Stops taking proposals, answers or fails what waits, flushes and closes the log. Later calls
+    /// Hands leadership to another voter that is ready, stops taking proposals, answers or fails what waits, flushes and closes the log. Later calls
     /// return at once. The engine closes when the last handle and the last view are dropped.
     pub async fn shutdown(&self) {
         shutdown::shutdown(&self.inner).await;

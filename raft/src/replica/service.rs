@@ -137,8 +137,12 @@ impl<P: Platform> Inner<P> {
             .map(wire::decode_append)
             .take_while(|decoded| futures::future::ready(decoded.is_ok()))
             .filter_map(|decoded| futures::future::ready(decoded.ok()));
+        // A peer that has nothing to say would keep this member from ever being closed.
+        let stop = Arc::clone(&self.stop);
+        let ended = async move { stop.ended().await };
         let results = self.raft.stream_append(requests.boxed());
         results
+            .take_until(ended.boxed())
             .map(move |result| {
                 let Ok(result) = result else {
                     let outcome = Some(append_reply::Outcome::Refused(stopping()));

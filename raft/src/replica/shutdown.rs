@@ -32,13 +32,17 @@ pub(crate) struct Running<P: Platform> {
 }
 
 pub(super) async fn shutdown<P: Platform>(inner: &Arc<Inner<P>>) {
-    inner.stop.begin();
     let Some(running) = inner.running.lock().take() else { return };
+    if !inner.stop.has_begun() {
+        inner.resign().await;
+    }
+    inner.stop.begin();
     drain(inner).await;
     drop(running.stop_checkpoints);
     // Errors of joins: a task that panicked has said so itself, and there is nothing left to stop.
     drop(running.checkpoints.await);
     drop(inner.raft.shutdown().await);
+    inner.stop.end();
     drop(running.serving);
     drop(running.supervisor.await);
     drop(running.applier_gone.await);

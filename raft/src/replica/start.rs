@@ -115,8 +115,9 @@ pub(super) async fn open<P: Platform>(
     // Neither needs the other, and both read a lot: a restart takes as long as the slower one.
     let (machine, log) = join(open_machine(&platform, &data_dir), log).await;
     let (machine, log) = (machine?, log.map_err(Fatal::from)?);
-    check_log(&data_dir, &log, &machine, &manifest)?;
-    drop_contradicted(&log, machine.applied())?;
+    if !check_log(&data_dir, &log, &machine, &manifest)? {
+        drop_contradicted(&log, machine.applied())?;
+    }
     if !manifest.initialized {
         begin_log(&log, first_entries(&member, &peers)?).await?;
         manifest.initialized = true;
@@ -194,13 +195,13 @@ async fn open_machine<P: Platform>(
     platform.blocking(move || StateMachine::open_with(engine, checkpoint, options)).await
 }
 
-/// Whether log and engine belong together.
+/// Whether log and engine belong together. `true` when this member decided alone what it has applied.
 fn check_log<E: vetch_storage::Engine>(
     data_dir: &Path,
     log: &LogStore,
     machine: &StateMachine<E>,
     manifest: &Manifest,
-) -> Result<(), OpenError> {
+) -> Result<bool, OpenError> {
     let (first, end) = log.bounds();
     let (first, last, applied) = (log_index(first), LogIndex(end), machine.applied().index);
     let data_dir = || data_dir.display().to_string();
@@ -214,7 +215,7 @@ fn check_log<E: vetch_storage::Engine>(
     if (alone && last < applied) || (manifest.initialized && last == LogIndex(0)) {
         return Err(OpenError::LogLost { data_dir: data_dir(), applied, last });
     }
-    Ok(())
+    Ok(alone)
 }
 
 /// Drops entries that contradict what is applied: the crash described in [`check_log`] may have left

@@ -12,11 +12,16 @@ use crate::types::Cause;
 pub(crate) struct Stop {
     failed: Latest<Option<Cause>>,
     stopping: AtomicBool,
+    ended: Latest<bool>,
 }
 
 impl Stop {
     pub(crate) fn new() -> Self {
-        Self { failed: Latest::new(None), stopping: AtomicBool::new(false) }
+        Self {
+            failed: Latest::new(None),
+            stopping: AtomicBool::new(false),
+            ended: Latest::new(false),
+        }
     }
 
     /// The node must stop; later reasons are consequences of the first.
@@ -30,6 +35,16 @@ impl Stop {
     /// Nothing new is taken from now on.
     pub(crate) fn begin(&self) {
         self.stopping.store(true, Ordering::Release);
+    }
+
+    /// Peers are served no more.
+    pub(crate) fn end(&self) {
+        self.ended.set(true);
+    }
+
+    /// Resolves when peers are served no more.
+    pub(crate) async fn ended(&self) {
+        self.ended.until(|ended| *ended).await;
     }
 
     /// Stopping or failed.

@@ -2,7 +2,7 @@
 //!
 //! - [`Transport`] and [`PeerService`]: the seam. Messages are `vetchpb`'s on every platform, so that
 //!   what the simulator carries is what the wire carries.
-//! - [`sim`]: a simulated network, on virtual time.
+//! - [`grpc`]: what ships. [`sim`]: a simulated network, on virtual time.
 //! - `wire`: openraft's messages as `vetchpb`'s. `network`: openraft's clients. `peer`: the ways to
 //!   all peers. `pause`: before each new attempt to reach one. `roster`: which instance of each member
 //!   is known.
@@ -16,8 +16,8 @@ use futures::stream::BoxStream;
 use vetch_proto::vetchpb::{AppendReply, AppendRequest, PeerReply, PeerRequest};
 use vetch_storage::NodeId;
 
+pub mod grpc;
 pub(crate) mod network;
-pub mod none;
 mod pause;
 pub(crate) mod peer;
 pub(crate) mod roster;

@@ -6,6 +6,7 @@ mod crash;
 mod directory;
 mod faults;
 mod serving;
+mod wire;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -4,6 +4,7 @@ mod faults;
 mod identity;
 mod partition;
 mod serving;
+mod transfer;
 
 use std::collections::BTreeMap;
 

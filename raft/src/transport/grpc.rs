@@ -1,0 +1,140 @@
+//! What ships: gRPC over HTTP/2.
+//!
+//! One connection per peer and channel. A connection that failed is dropped, not repaired: when it is
+//! dialled again is decided above, by the pause each peer has.
+
+mod inbound;
+mod outbound;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use futures::stream::{self, BoxStream};
+use futures::{FutureExt, Stream, StreamExt, TryStreamExt};
+use openraft_rt::AsyncRuntime;
+use openraft_rt_tokio::TokioRuntime;
+use parking_lot::Mutex;
+use vetch_proto::vetchpb::peer_server::PeerServer;
+use vetch_proto::vetchpb::{AppendReply, AppendRequest, PeerReply, PeerRequest};
+use vetch_storage::NodeId;
+
+pub use inbound::{Inbound, Serving};
+use outbound::Connection;
+
+use super::{Addresses, Channel, Link, LinkError, PeerService, Transport};
+
+/// The connections of one member.
+type Connections = Mutex<BTreeMap<(NodeId, Channel), Arc<Connection>>>;
+
+/// One member's connections to its peers, and what answers them. Clones are the same.
+#[derive(Clone, Default)]
+pub struct GrpcTransport {
+    connections: Arc<Connections>,
+    inbound: Inbound,
+}
+
+impl GrpcTransport {
+    /// Connections to nobody yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// What a listener for peers must serve: the service [`vetchpb.Peer`](PeerServer). Refuses while
+    /// the member is not running.
+    pub fn service(&self) -> PeerServer<Inbound> {
+        // A batch of entries has its own bound, where the log is read.
+        PeerServer::new(self.inbound.clone())
+            .max_decoding_message_size(usize::MAX)
+            .max_encoding_message_size(usize::MAX)
+    }
+}
+
+impl fmt::Debug for GrpcTransport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let connections = self.connections.lock();
+        f.debug_struct("GrpcTransport")
+            .field("connections", &connections.keys())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Transport for GrpcTransport {
+    type Link = GrpcLink;
+    type Serving = Serving;
+
+    fn link(&self, target: NodeId, channel: Channel, addresses: &Addresses) -> GrpcLink {
+        let mut connections = self.connections.lock();
+        let new = || Arc::new(Connection::new(target, Arc::clone(addresses)));
+        GrpcLink(Arc::clone(connections.entry((target, channel)).or_insert_with(new)))
+    }
+
+    fn serve(&self, _: NodeId, service: Arc<dyn PeerService>) -> Serving {
+        self.inbound.serve(service, Arc::clone(&self.connections))
+    }
+}
+
+/// A way to one peer over gRPC.
+#[derive(Clone, Debug)]
+pub struct GrpcLink(Arc<Connection>);
+
+impl Link for GrpcLink {
+    fn call(
+        &self,
+        request: PeerRequest,
+        within: Duration,
+    ) -> BoxFuture<'static, Result<PeerReply, LinkError>> {
+        let connection = Arc::clone(&self.0);
+        async move {
+            // Dialling has part of the time: what was never sent is known not to have arrived.
+            let mut client = Arc::clone(&connection).client(within / 2).await?;
+            match TokioRuntime::timeout(within, client.call(request)).await {
+                Ok(Ok(reply)) => Ok(reply.into_inner()),
+                Ok(Err(status)) => Err(connection.failed(&status)),
+                Err(_) => Err(LinkError::Lost(format!("no answer within {within:?}"))),
+            }
+        }
+        .boxed()
+    }
+
+    fn append(
+        &self,
+        requests: BoxStream<'static, AppendRequest>,
+    ) -> BoxStream<'static, Result<AppendReply, LinkError>> {
+        stream::once(open(Arc::clone(&self.0), requests).boxed()).try_flatten().boxed()
+    }
+}
+
+/// A name for the stream: the compiler cannot tell that a future which holds the bare one is `Send`.
+struct Requests(BoxStream<'static, AppendRequest>);
+
+impl Stream for Requests {
+    type Item = AppendRequest;
+
+    fn poll_next(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<AppendRequest>> {
+        self.0.poll_next_unpin(context)
+    }
+}
+
+type Replies = BoxStream<'static, Result<AppendReply, LinkError>>;
+
+async fn open(
+    connection: Arc<Connection>,
+    requests: BoxStream<'static, AppendRequest>,
+) -> Result<Replies, LinkError> {
+    let mut client = Arc::clone(&connection).client(outbound::DIAL_TIMEOUT).await?;
+    let replies = match client.append(Requests(requests)).await {
+        Ok(replies) => replies.into_inner(),
+        Err(status) => return Err(connection.failed(&status)),
+    };
+    Ok(replies.map_err(move |status| connection.failed(&status)).boxed())
+}

@@ -1,0 +1,125 @@
+//! One connection to one peer.
+
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use openraft_rt::AsyncRuntime;
+use openraft_rt_tokio::TokioRuntime;
+use parking_lot::Mutex;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Status};
+use vetch_proto::vetchpb::peer_client::PeerClient;
+use vetch_storage::NodeId;
+
+use crate::transport::{Addresses, LinkError};
+
+/// Longest wait for a connection.
+pub(super) const DIAL_TIMEOUT: Duration = Duration::from_secs(1);
+/// A connection whose peer answers no ping for this long, on top of the period, is dead. TCP alone
+/// would try for minutes.
+const PING_TIMEOUT: Duration = Duration::from_secs(1);
+const PING_PERIOD: Duration = Duration::from_secs(1);
+/// Entries under way to a slow peer: enough for a fast link's round trip.
+const WINDOW_BYTES: u32 = 16 << 20;
+
+/// Dialled when it is needed, shared by who needs it.
+pub(super) struct Connection {
+    target: NodeId,
+    addresses: Addresses,
+    open: Mutex<Option<PeerClient<Channel>>>,
+    /// One dials; the others wait and share.
+    dialling: tokio::sync::Mutex<()>,
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("target", &self.target)
+            .field("open", &self.open.lock().is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Connection {
+    pub(super) fn new(target: NodeId, addresses: Addresses) -> Self {
+        let (open, dialling) = (Mutex::new(None), tokio::sync::Mutex::new(()));
+        Self { target, addresses, open, dialling }
+    }
+
+    /// The open connection, or a new one.
+    pub(super) fn client(
+        self: Arc<Self>,
+        within: Duration,
+    ) -> BoxFuture<'static, Result<PeerClient<Channel>, LinkError>> {
+        async move {
+            match TokioRuntime::timeout(within.min(DIAL_TIMEOUT), self.dial()).await {
+                Ok(client) => client,
+                Err(_) => Err(LinkError::Unreachable("no connection in time".to_owned())),
+            }
+        }
+        .boxed()
+    }
+
+    async fn dial(&self) -> Result<PeerClient<Channel>, LinkError> {
+        if let Some(client) = self.open.lock().clone() {
+            return Ok(client);
+        }
+        let _turn = self.dialling.lock().await;
+        if let Some(client) = self.open.lock().clone() {
+            return Ok(client);
+        }
+        let mut reason = format!("no peer URL of member {:x} is known", self.target.0);
+        for url in (self.addresses)(self.target) {
+            match dial_one(&url).await {
+                Ok(channel) => {
+                    let client = PeerClient::new(channel)
+                        .max_decoding_message_size(usize::MAX)
+                        .max_encoding_message_size(usize::MAX);
+                    *self.open.lock() = Some(client.clone());
+                    return Ok(client);
+                }
+                Err(error) => reason = format!("{url}: {error}"),
+            }
+        }
+        Err(LinkError::Unreachable(reason))
+    }
+
+    /// Drops the connection a call failed on, and says whether the call may have been heard.
+    pub(super) fn failed(&self, status: &Status) -> LinkError {
+        self.open.lock().take();
+        let mut source = status.source();
+        while let Some(error) = source {
+            if error.is::<tonic::ConnectError>() {
+                return LinkError::Unreachable(error.to_string());
+            }
+            source = error.source();
+        }
+        if status.code() == Code::FailedPrecondition {
+            // Only our own service says so, before it looks at the message.
+            return LinkError::Unreachable(status.message().to_owned());
+        }
+        LinkError::Lost(format!("{}: {}", status.code(), status.message()))
+    }
+}
+
+async fn dial_one(url: &str) -> Result<Channel, String> {
+    if !url.starts_with("http://") {
+        return Err("this version connects to peers by http:// only".to_owned());
+    }
+    let endpoint = Endpoint::from_shared(url.to_owned()).map_err(|error| error.to_string())?;
+    let endpoint = endpoint
+        .tcp_nodelay(true)
+        .connect_timeout(DIAL_TIMEOUT)
+        .http2_keep_alive_interval(PING_PERIOD)
+        .keep_alive_timeout(PING_TIMEOUT)
+        .initial_stream_window_size(WINDOW_BYTES)
+        .initial_connection_window_size(WINDOW_BYTES);
+    endpoint.connect().await.map_err(|error| {
+        let source = error.source().map(ToString::to_string);
+        source.unwrap_or_else(|| error.to_string())
+    })
+}
