@@ -93,7 +93,7 @@ async fn a_damaged_manifest_is_refused_by_name_and_left_alone() {
     let error = Member::try_start(dir.path(), &[]).await.err().unwrap();
     assert!(matches!(error, StartError::Open(_)));
     let text = error.to_string();
-    assert!(text.starts_with(&format!("{} is damaged", path.display())), "{text}");
+    assert!(text.starts_with(&format!("{} at offset 0 is damaged", path.display())), "{text}");
     assert!(text.contains("restore it from a backup"), "{text}");
     assert_eq!(std::fs::read(&path).unwrap(), bytes);
 }

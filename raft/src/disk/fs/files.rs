@@ -55,10 +55,14 @@ pub(super) fn remove_unfinished(dir: &Path) -> Result<(), DiskError> {
 pub(super) fn list(dir: &Path) -> Result<Vec<FileInfo>, DiskError> {
     let mut files = Vec::new();
     for entry in read_dir(dir)? {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        // Not looked at: the helper thread makes and removes them meanwhile.
+        if name.ends_with(UNFINISHED) {
+            continue;
+        }
         let failed = |error: &io::Error| DiskError::io(Operation::List, &entry.path(), error);
         let metadata = entry.metadata().map_err(|error| failed(&error))?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if metadata.is_file() && !name.ends_with(UNFINISHED) {
+        if metadata.is_file() {
             files.push(FileInfo { name: FileName::new(name), len: metadata.len() });
         }
     }

@@ -147,3 +147,20 @@ fn a_full_device_fails_the_write_for_good_and_is_named() {
     assert_eq!(block_on(complete(&disk, create("b", 100))).unwrap_err(), error);
     assert!(!dir.path().join("b").exists(), "nothing is tried after a failure");
 }
+
+/// The helper thread's files come and go while the directory is listed.
+#[test]
+fn a_directory_can_be_listed_while_files_are_prepared() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = FsDisk::open(dir.path(), Arc::new(Unobserved)).unwrap();
+    std::thread::scope(|scope| {
+        let maker = scope.spawn(|| {
+            for round in 0..100 {
+                block_on(complete(&disk, create(&round.to_string(), 4096))).unwrap();
+            }
+        });
+        while !maker.is_finished() {
+            assert!(disk.list().unwrap().len() <= 100);
+        }
+    });
+}
