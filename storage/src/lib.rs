@@ -16,6 +16,7 @@ pub mod machine;
 pub mod member;
 pub mod mvcc;
 mod schema;
+pub mod snapshot;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod types;

@@ -117,7 +117,15 @@ impl<E: Engine> ReadView<E> {
         self.state.digest
     }
 
-    fn reader(&self) -> Reader<'_, E> {
+    pub(crate) fn state(&self) -> &ViewState {
+        &self.state
+    }
+
+    pub(crate) fn engine(&self) -> &E {
+        &self.shared.engine
+    }
+
+    pub(crate) fn reader(&self) -> Reader<'_, E> {
         Reader {
             engine: &self.shared.engine,
             index: &self.state.index,

@@ -29,6 +29,7 @@ pub(crate) struct ViewState {
     pub(crate) alarms: Alarms,
     pub(crate) members: Members,
     pub(crate) cluster_version: Option<Arc<str>>,
+    pub(crate) membership: Option<(LogId, Bytes)>,
     pub(crate) digest: u64,
     /// Sum of the footprints of all versions ever written.
     pub(crate) written: u64,
@@ -68,6 +69,7 @@ pub(crate) fn publish(state: &State, pin: &Arc<Pin>) -> ViewState {
         alarms: state.alarms.clone(),
         members: state.members.clone(),
         cluster_version: state.cluster_version.clone(),
+        membership: state.membership.clone(),
         digest: state.digest,
         written: keyspace.written,
         changes: keyspace.changes,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::hash::is_newest;
+use super::index::IndexEntry;
 use super::key_range::KeyRange;
 use super::reader::Reader;
 use crate::engine::{Engine, Family, Order};
@@ -114,11 +115,8 @@ fn stored_version<E: Engine>(
 ) -> Result<Option<StoredVersion>, Fatal> {
     let revision = change.entry.modified;
     let tombstone = change.entry.tombstone;
-    if let Some(compacted) = reader.compacted.filter(|compacted| revision.main <= *compacted) {
-        let kept = is_newest(reader, &change, compacted)?;
-        if !kept || (tombstone && revision.main < compacted) {
-            return Ok(None);
-        }
+    if !is_kept(reader, &change)? {
+        return Ok(None);
     }
     // A deletion's record says nothing new, but it is read too: this is how a whole store is checked.
     let record = reader.version(&change.key, revision)?;
@@ -128,4 +126,20 @@ fn stored_version<E: Engine>(
         record.into_key_value(change.key)
     };
     Ok(Some(StoredVersion { revision, tombstone, kv }))
+}
+
+/// Whether a change outlives the compactions so far, deleted already or not: of each key the newest
+/// up to the compacted revision does, unless it is a deletion before that revision.
+pub(crate) fn is_kept<E: Engine>(
+    reader: &Reader<'_, E>,
+    change: &ChangeRecord,
+) -> Result<bool, Fatal> {
+    let IndexEntry { modified, tombstone, .. } = change.entry;
+    match reader.compacted {
+        Some(compacted) if modified.main <= compacted => {
+            let is_past = tombstone && modified.main < compacted;
+            Ok(!is_past && is_newest(reader, change, compacted)?)
+        }
+        Some(_) | None => Ok(true),
+    }
 }

@@ -14,4 +14,5 @@ mod range;
 mod recovery;
 mod revisions;
 mod rig;
+mod snapshots;
 mod txn;
