@@ -6,7 +6,7 @@
 //! - [`cause`]: how this node's own errors travel through openraft and come out whole.
 //! - [`membership`]: the voter set's encoding beside the data.
 //! - [`responder`]: how openraft answers a waiting proposer.
-//! - [`rpc`]: the messages between members.
+//! - `rpc`: the messages between members.
 
 use std::cmp::Ordering;
 use std::fmt;

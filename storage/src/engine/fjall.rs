@@ -7,7 +7,7 @@
 //! the note, a flipped byte there is a refusal to start and not a quiet step back in time.
 //!
 //! fjall says of damage only that there is some. Its files are checked by their format before it may
-//! touch them, and searched when it fails: [`journal`], [`damage`].
+//! touch them, and searched when it fails: `journal`, `damage`.
 
 use std::io;
 use std::path::{Path, PathBuf};
