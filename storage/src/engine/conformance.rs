@@ -4,6 +4,8 @@
 //! the one in memory. [`all`] runs everything, each check on a new store.
 
 use std::ops::Bound;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::Bytes;
 
@@ -53,6 +55,7 @@ pub fn checks<S: Store>() -> Vec<Check<S>> {
         ("scans_respect_bounds_and_order", scans_respect_bounds_and_order),
         ("long_keys_and_values_are_kept", long_keys_and_values_are_kept),
         ("the_applied_position_is_kept", the_applied_position_is_kept),
+        ("background_batches_leave_the_position", background_batches_leave_the_position),
         ("what_was_persisted_survives_a_crash", what_was_persisted_survives_a_crash),
         ("a_crash_leaves_whole_batches", a_crash_leaves_whole_batches),
         ("readers_run_beside_a_writer", readers_run_beside_a_writer),
@@ -255,6 +258,30 @@ fn the_applied_position_is_kept<S: Store>(store: &mut S) {
     );
     assert_eq!(engine.persist().expect("persists"), LogIndex(1 << 40));
     assert_eq!(store.crash(engine).applied(), LogIndex(1 << 40));
+}
+
+fn background_batches_leave_the_position<S: Store>(store: &mut S) {
+    const ROUNDS: u64 = 2_000;
+    let engine = store.open();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Relaxed) {
+                let changes = vec![put(Family::State, "beside", noise(2_000))];
+                apply(&engine, Batch { changes, applied: None });
+            }
+        });
+        for n in 1..=ROUNDS {
+            apply(&engine, batch(n, vec![put(Family::Revisions, n.to_be_bytes().to_vec(), "x")]));
+            if engine.applied() != LogIndex(n) {
+                done.store(true, Relaxed);
+            }
+            assert_eq!(engine.applied(), LogIndex(n), "as this caller left it");
+        }
+        done.store(true, Relaxed);
+    });
+    let engine = store.reopen(engine);
+    assert_eq!(engine.applied(), LogIndex(ROUNDS));
 }
 
 fn what_was_persisted_survives_a_crash<S: Store>(store: &mut S) {

@@ -12,6 +12,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use ::fjall::config::{BlockSizePolicy, CompressionPolicy};
 use ::fjall::{
@@ -59,12 +60,16 @@ const SYNC_AHEAD_BYTES: u64 = 2 << 20;
 /// Full buffers of a family that wait for their flush. With one more, fjall puts the writing thread to
 /// sleep, 100 ms at a time.
 const CONGESTED_BUFFERS: usize = 3;
+const CONGESTION_PAUSE: Duration = Duration::from_millis(1);
 
 /// The engine. Share it behind an `Arc`.
 pub struct FjallEngine {
     path: PathBuf,
     keyspaces: Keyspaces,
     applied: AtomicU64,
+    /// Held from reading the applied position to the commit of a batch that repeats it: a background
+    /// batch would set back what another moved meanwhile, and a restart would apply entries twice.
+    applying: Mutex<()>,
     /// Bytes ever given to `apply` by this process: tells when cached sizes are stale.
     written: AtomicU64,
     /// What `written` was when the journal was last synced without its lock.
@@ -115,6 +120,7 @@ impl FjallEngine {
             path: path.to_owned(),
             keyspaces,
             applied: AtomicU64::new(applied.get()),
+            applying: Mutex::default(),
             written: AtomicU64::new(0),
             synced_ahead: AtomicU64::new(0),
             sizes: Mutex::default(),
@@ -131,6 +137,14 @@ impl FjallEngine {
     /// Turns an error into a reason to stop, and refuses writes from now on.
     fn stop(&self, doing: &str, error: Error) -> Fatal {
         self.poison.set(to_fatal(&self.path, doing, error))
+    }
+
+    /// Lets background work wait until the engine keeps up, on its own thread: put to sleep by fjall, it
+    /// would hold up whoever applies the log.
+    fn wait_in_background(&self) {
+        while self.is_congested() {
+            std::thread::sleep(CONGESTION_PAUSE);
+        }
     }
 
     /// Lets go of full journals, which a restart would have to read again: a family that is rarely
@@ -198,6 +212,10 @@ impl Engine for FjallEngine {
                 }
             }
         }
+        if batch.applied.is_none() {
+            self.wait_in_background();
+        }
+        let _turn = self.applying.lock();
         let position = batch.applied.unwrap_or(self.applied());
         assert!(position >= self.applied(), "the applied position never goes back");
         let record = Applied { position, floor: self.db.seqno() };

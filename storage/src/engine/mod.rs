@@ -137,7 +137,8 @@ pub struct Budget {
 
 /// An ordered, crash-safe key-value store.
 ///
-/// **Contract:** `apply` is atomic and visible at once, not durable; one caller at a time applies.
+/// **Contract:** `apply` is atomic and visible at once, not durable; one caller at a time applies the
+/// log, and background deletions, which leave the applied position as it is, may be applied beside it.
 /// `persist` makes everything applied before its call durable and says up to which log position; a
 /// state that has lost some of that is refused when it is opened. A scan shows every key that was
 /// there when the scan was made and is still there when it comes by; what a later batch changes
