@@ -7,21 +7,21 @@ use std::sync::Arc;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use vetch_benches::dataset::{Scattered, Values};
+use vetch_benches::size;
 use vetch_proto::vetchpb::proposal::Command;
 use vetch_storage::engine::Engine;
 use vetch_storage::engine::mem::MemEngine;
 
 mod store;
 
-const KEYS: u64 = 100_000;
-
 fn on<E: Engine>(c: &mut Criterion, name: &str, engine: Arc<E>) {
+    let keys = size::keys(100_000);
     let mut machine = store::open(engine, None);
-    store::fill(&mut machine, KEYS);
-    let (order, values) = (Scattered::new(KEYS), Values::new(store::VALUE));
+    store::fill(&mut machine, keys);
+    let (order, values) = (Scattered::new(keys), Values::new(store::VALUE));
     let mut position = 0;
     let mut next = || {
-        position = (position + 1) % KEYS;
+        position = (position + 1) % keys;
         order.at(position)
     };
     let mut group = c.benchmark_group(format!("apply on {name}"));

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+use vetch_benches::size;
 use vetch_storage::LogIndex;
 use vetch_storage::engine::fjall::FjallEngine;
 use vetch_storage::engine::sled::SledEngine;
@@ -24,7 +25,6 @@ use vetch_storage::engine::{Batch, Change, Engine, Family, Options, Order};
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-const KEYS: u64 = 1_000_000;
 const PUTS_PER_BATCH: u64 = 16;
 
 /// A version's key: 48 bytes of user key, scattered, and 14 of revision.
@@ -79,7 +79,7 @@ fn cpu_seconds() -> f64 {
 }
 
 /// Loads a million keys while another thread persists each second.
-fn load(name: &str, engine: &impl Engine) {
+fn load(name: &str, engine: &impl Engine, keys: u64) {
     let (start, cpu) = (Instant::now(), cpu_seconds());
     let mut times = Vec::new();
     let done = std::sync::atomic::AtomicBool::new(false);
@@ -90,7 +90,7 @@ fn load(name: &str, engine: &impl Engine) {
                 engine.persist().expect("persists");
             }
         });
-        for index in 0..KEYS / PUTS_PER_BATCH {
+        for index in 0..keys / PUTS_PER_BATCH {
             let batch = batch(index);
             let before = Instant::now();
             engine.apply(batch).expect("applies");
@@ -101,10 +101,10 @@ fn load(name: &str, engine: &impl Engine) {
     times.sort_unstable();
     let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize];
     println!(
-        "{name}: {KEYS} puts of 256 B in {:.2?}, CPU {:.1} µs per put; apply of {PUTS_PER_BATCH}: p50 {:?}, p99 {:?}, p99.9 {:?}, \
+        "{name}: {keys} puts of 256 B in {:.2?}, CPU {:.1} µs per put; apply of {PUTS_PER_BATCH}: p50 {:?}, p99 {:?}, p99.9 {:?}, \
          longest {:?}, over 10 ms {}; peak RSS {:.0} MB, RSS {:.0} MB; {:?}",
         start.elapsed(),
-        (cpu_seconds() - cpu) * 1e6 / KEYS as f64,
+        (cpu_seconds() - cpu) * 1e6 / keys as f64,
         at(0.5),
         at(0.99),
         at(0.999),
@@ -116,11 +116,11 @@ fn load(name: &str, engine: &impl Engine) {
     );
 }
 
-fn points(c: &mut Criterion, name: &str, engine: &impl Engine) {
+fn points(c: &mut Criterion, name: &str, engine: &impl Engine, keys: u64) {
     let mut state = 1_u64;
     let mut random = || {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        version_key((state >> 33) % KEYS)
+        version_key((state >> 33) % keys)
     };
     c.bench_function(&format!("{name}/get of 1 M"), |b| {
         b.iter_batched(
@@ -140,7 +140,7 @@ fn points(c: &mut Criterion, name: &str, engine: &impl Engine) {
             BatchSize::SmallInput,
         );
     });
-    let mut index = KEYS;
+    let mut index = keys;
     c.bench_function(&format!("{name}/apply of {PUTS_PER_BATCH} puts"), |b| {
         b.iter_batched(
             || {
@@ -154,24 +154,26 @@ fn points(c: &mut Criterion, name: &str, engine: &impl Engine) {
 }
 
 fn fjall(c: &mut Criterion) {
+    let keys = size::keys(1_000_000);
     let dir = tempfile::tempdir().expect("a temporary directory");
     let path = dir.path().join("engine");
     let open = || FjallEngine::open(&path, Options::default()).expect("opens");
     let engine = open();
-    load("fjall", &engine);
+    load("fjall", &engine, keys);
     drop(engine);
     let start = Instant::now();
     let engine = open();
     println!("fjall: opened in {:?}, RSS {:.0} MB", start.elapsed(), memory("VmRSS"));
-    points(c, "fjall", &engine);
+    points(c, "fjall", &engine, keys);
 }
 
 fn sled(c: &mut Criterion) {
+    let keys = size::keys(1_000_000);
     let dir = tempfile::tempdir().expect("a temporary directory");
     let path = dir.path().join("engine");
     let engine = SledEngine::open(&path, Options::default()).expect("opens");
-    load("sled", &engine);
-    points(c, "sled", &engine);
+    load("sled", &engine, keys);
+    points(c, "sled", &engine, keys);
 }
 
 criterion_group!(benches, fjall, sled);

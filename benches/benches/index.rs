@@ -6,9 +6,11 @@
 #![expect(clippy::cast_precision_loss, reason = "figures for people")]
 
 use std::hint::black_box;
+use std::sync::LazyLock;
 
 use bytes::Bytes;
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+use vetch_benches::size;
 use vetch_storage::mvcc::index::{Index, IndexEntry, checkpoint};
 use vetch_storage::mvcc::key_range::KeyRange;
 use vetch_storage::{LeaseId, LogIndex, Revision, RevisionKey, Version};
@@ -16,7 +18,7 @@ use vetch_storage::{LeaseId, LogIndex, Revision, RevisionKey, Version};
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-const KEYS: u64 = 1_000_000;
+static KEYS: LazyLock<u64> = LazyLock::new(|| size::keys(1_000_000));
 
 /// 48 bytes, like those of kube-apiserver; `n` is scattered over the key space.
 fn key(n: u64) -> Bytes {
@@ -49,11 +51,11 @@ fn allocated() -> usize {
 fn full() -> Index {
     let before = allocated();
     let mut index = Index::new();
-    for n in 0..KEYS {
+    for n in 0..*KEYS {
         index.insert(&key(n), entry(n + 2));
     }
-    let bytes = allocated() - before;
-    println!("{} keys of 48 bytes: {:.1} bytes per key", index.len(), bytes as f64 / KEYS as f64);
+    let bytes = allocated().saturating_sub(before);
+    println!("{} keys of 48 bytes: {:.1} bytes per key", index.len(), bytes as f64 / *KEYS as f64);
     index
 }
 
@@ -63,13 +65,13 @@ struct Random(u64);
 impl Random {
     fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        (self.0 >> 33) % KEYS
+        (self.0 >> 33) % *KEYS
     }
 }
 
 fn changes(c: &mut Criterion, full: &Index) {
     let mut random = Random(1);
-    let mut revision = KEYS + 2;
+    let mut revision = *KEYS + 2;
     let mut index = full.clone();
     let mut published = index.clone();
     c.bench_function("index/update, published each time", |b| {
@@ -98,7 +100,7 @@ fn changes(c: &mut Criterion, full: &Index) {
             BatchSize::SmallInput,
         );
     });
-    let mut fresh = KEYS..;
+    let mut fresh = *KEYS..;
     let mut index = full.clone();
     let mut published = index.clone();
     c.bench_function("index/insert, published each time", |b| {
@@ -154,7 +156,7 @@ fn reads(c: &mut Criterion, full: &Index) {
     });
     let everything = KeyRange::From(Bytes::new());
     c.bench_function("index/1 M keys, 1,000 changed since", |b| {
-        let since = Revision((KEYS + 1 - 1000).cast_signed());
+        let since = Revision((*KEYS + 1 - 1000).cast_signed());
         b.iter(|| full.changed_since(&everything, since).count());
     });
 }
@@ -168,7 +170,7 @@ fn checkpoints(c: &mut Criterion, full: &Index) {
         applied: LogIndex(1),
     };
     let length = checkpoint::write(&path, &header, full).expect("the checkpoint is written");
-    println!("checkpoint of {KEYS} keys: {:.1} MB", length as f64 / 1e6);
+    println!("checkpoint of {} keys: {:.1} MB", *KEYS, length as f64 / 1e6);
     let mut group = c.benchmark_group("index/checkpoint of 1 M keys");
     group.sample_size(10);
     group.bench_function("write", |b| b.iter(|| checkpoint::write(&path, &header, full)));
@@ -185,7 +187,7 @@ fn all(c: &mut Criterion) {
     checkpoints(c, &full);
     let start = std::time::Instant::now();
     drop(black_box(full));
-    println!("dropping the last root of {KEYS} keys: {:?}", start.elapsed());
+    println!("dropping the last root of {} keys: {:?}", *KEYS, start.elapsed());
 }
 
 criterion_group!(benches, all);

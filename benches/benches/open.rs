@@ -7,6 +7,7 @@ use std::path::Path;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use vetch_benches::dataset::{PREFIX, range_end};
+use vetch_benches::size;
 use vetch_proto::etcdserverpb::RangeRequest;
 
 #[expect(dead_code, reason = "every benchmark uses its part")]
@@ -31,7 +32,9 @@ fn open_and_count(dir: &Path, checkpoints: Option<&Path>, keys: u64) {
 }
 
 fn open(c: &mut Criterion) {
-    for (name, keys) in [("1 k", 1_000), ("100 k", 100_000), ("1 M", 1_000_000)] {
+    for (name, keys) in
+        [("1 k", 1_000), ("100 k", size::keys(100_000)), ("1 M", size::keys(1_000_000))]
+    {
         let folder = tempfile::tempdir().expect("a folder");
         let dir = folder.path();
         prepare(dir, keys);

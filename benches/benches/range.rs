@@ -6,6 +6,7 @@ use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use vetch_benches::dataset::{PREFIX, Scattered, key, range_end};
+use vetch_benches::size;
 use vetch_proto::etcdserverpb::RangeRequest;
 
 #[expect(dead_code, reason = "every benchmark uses its part")]
@@ -49,7 +50,7 @@ fn out_of(c: &mut Criterion, name: &str, keys: u64) {
 
 fn range(c: &mut Criterion) {
     out_of(c, "1 k", 1_000);
-    out_of(c, "1 M", 1_000_000);
+    out_of(c, "1 M", size::keys(1_000_000));
 }
 
 criterion_group!(benches, range);

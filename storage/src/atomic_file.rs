@@ -4,6 +4,8 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
+use crate::file_space;
+
 /// What is written goes beside the target; [`commit`](Self::commit) puts it in the target's place.
 /// After a crash the target is the old file or the new one. An abandoned one is overwritten by the
 /// next.
@@ -32,9 +34,13 @@ impl AtomicFile {
     pub(crate) fn commit(self) -> io::Result<()> {
         let file = self.file.into_inner().map_err(io::IntoInnerError::into_error)?;
         file.sync_all()?;
+        let replaced = File::options().write(true).open(&self.target);
         fs::rename(&self.temporary, &self.target)?;
         let parent = self.target.parent().filter(|parent| !parent.as_os_str().is_empty());
-        File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
+        File::open(parent.unwrap_or(Path::new(".")))?.sync_all()?;
+        // Nobody can open it any more. Should this fail, the blocks go when `replaced` is closed.
+        drop(replaced.map(|old| file_space::release(&old)));
+        Ok(())
     }
 }
 

@@ -11,6 +11,7 @@ pub mod command;
 pub mod engine;
 pub mod error;
 pub mod event;
+pub mod file_space;
 pub mod lease;
 pub mod machine;
 pub mod member;

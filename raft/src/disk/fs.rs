@@ -2,7 +2,7 @@
 
 mod batch;
 mod files;
-mod helper;
+mod prepare;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use super::{Completion, Disk, DiskError, DiskObserver, FileInfo, FileName, Op, O
 use batch::Writer;
 use files::OpenFiles;
 
-/// Suffix of a file that is not complete yet; such leftovers are removed on open.
+/// Suffix of a file that is not complete yet, or not wanted any more; such leftovers are removed on open.
 const UNFINISHED: &str = ".tmp";
 
 /// A directory of preallocated files on the operating system.

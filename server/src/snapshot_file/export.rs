@@ -6,7 +6,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
-use vetch_storage::{Engine, ReadView};
+use vetch_storage::{Engine, ReadView, file_space};
 
 use super::bbolt::BboltWriter;
 use super::buckets::{self, BucketError, BucketSink};
@@ -37,13 +37,39 @@ pub fn export<E: Engine>(
     let (spool, len) = writer.finish()?;
     let mut file = spool.into_inner().map_err(io::IntoInnerError::into_error)?;
     file.seek(SeekFrom::Start(0))?;
-    Ok(SnapshotFile { file, remaining: len, digest: Some(Sha256::new()) })
+    Ok(SnapshotFile { file: Spool(Some(file)), remaining: len, digest: Some(Sha256::new()) })
+}
+
+/// The unnamed file. To close it frees as many bytes as the store has, which takes the device and the
+/// closing thread tens of milliseconds: so that is done in pieces, and not where it is dropped.
+#[derive(Debug)]
+struct Spool(Option<File>);
+
+impl Read for Spool {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.as_mut().map_or(Ok(0), |file| file.read(buffer))
+    }
+}
+
+impl Drop for Spool {
+    fn drop(&mut self) {
+        let Some(file) = self.0.take() else { return };
+        let release = move || {
+            if let Err(error) = file_space::release(&file) {
+                tracing::warn!(%error, "the space of a sent snapshot is freed at once, not in pieces");
+            }
+        };
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn_blocking(release)),
+            Err(_outside) => release(),
+        }
+    }
 }
 
 /// A finished snapshot, read blob by blob; after the file come the 32 bytes of its SHA-256.
 #[derive(Debug)]
 pub struct SnapshotFile {
-    file: File,
+    file: Spool,
     remaining: u64,
     /// `None` once the digest was given out.
     digest: Option<Sha256>,

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::Write as _;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -23,16 +23,31 @@ pub(crate) fn require_disk(dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Median of 200 × (append 512 bytes, fdatasync), in microseconds.
-pub(crate) fn fdatasync_p50(dir: &Path) -> Result<f64> {
+/// What the disk does by itself, before any server runs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SyncTimes {
+    /// Median of an append of 512 bytes and its fdatasync, in microseconds.
+    pub(crate) p50: f64,
+    /// The longest of them, in milliseconds: no server can keep its pauses below it.
+    pub(crate) longest: f64,
+}
+
+/// How long the disk is looked at, and how often: as often as the steady puts of the gap rows.
+const PROBED: Duration = Duration::from_secs(5);
+const PACE: Duration = Duration::from_millis(2);
+
+/// Appends and syncs to a file of its own, with nothing else going on.
+pub(crate) fn sync_times(dir: &Path) -> Result<SyncTimes> {
     let folder = tempfile::tempdir_in(dir)?;
     let mut file = File::create(folder.path().join("probe"))?;
     let mut times = histogram()?;
-    for _ in 0..200 {
-        file.write_all(&[7; 512])?;
+    let began = Instant::now();
+    while began.elapsed() < PROBED {
         let start = Instant::now();
+        file.write_all(&[7; 512])?;
         file.sync_data()?;
         times.saturating_record(nanoseconds(start.elapsed()));
+        std::thread::sleep(PACE.saturating_sub(start.elapsed()));
     }
-    Ok(microseconds(&times, 0.5))
+    Ok(SyncTimes { p50: microseconds(&times, 0.5), longest: microseconds(&times, 1.0) / 1e3 })
 }

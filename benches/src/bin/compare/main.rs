@@ -55,6 +55,7 @@ struct Summary<'a> {
     cores: usize,
     load_average_before: f64,
     fdatasync_p50_us: f64,
+    fdatasync_longest_ms: f64,
     quick: bool,
     rounds: u32,
     seconds: f64,
@@ -72,7 +73,7 @@ async fn run(args: Args) -> Result<ExitCode> {
     let programs = programs.collect::<Result<Vec<_>>>()?;
     let report = Report::new(args.quick);
     let mut bench = Bench { args, programs, report };
-    let fdatasync = disk::fdatasync_p50(&dir)?;
+    let before = disk::sync_times(&dir)?;
     let cores = std::thread::available_parallelism()?.get();
     let mut out = std::io::stdout();
     for program in &bench.programs {
@@ -82,15 +83,23 @@ async fn run(args: Args) -> Result<ExitCode> {
     writeln!(
         out,
         "{cores} cores, shared by server and load; load average before the run {load}; \
-         fdatasync p50 {fdatasync:.0} µs"
+         fdatasync p50 {:.0} µs, longest {:.1} ms",
+        before.p50, before.longest
     )?;
     if bench.args.quick {
         writeln!(out, "quick: 100 k keys for 1 M, short rounds; musts on 1 M keys not judged")?;
     }
     let failures = measure(&mut bench).await;
+    let after = disk::sync_times(&dir)?;
     let rows = bench.report.rows();
     let seconds = start.elapsed().as_secs_f64();
-    writeln!(out, "\n{}\nran {seconds:.0} s", table(&rows))?;
+    writeln!(
+        out,
+        "\n{}\nfdatasync after the run: p50 {:.0} µs, longest {:.1} ms; ran {seconds:.0} s",
+        table(&rows),
+        after.p50,
+        after.longest
+    )?;
     for failure in &failures {
         writeln!(out, "FAILED {failure}")?;
     }
@@ -101,7 +110,8 @@ async fn run(args: Args) -> Result<ExitCode> {
             vetch: version(Side::Vetch).transpose()?,
             cores,
             load_average_before: load,
-            fdatasync_p50_us: fdatasync,
+            fdatasync_p50_us: before.p50,
+            fdatasync_longest_ms: before.longest.max(after.longest),
             quick: bench.args.quick,
             rounds: bench.args.rounds(),
             seconds,

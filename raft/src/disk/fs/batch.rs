@@ -8,14 +8,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::files::{self, OpenFile};
-use super::helper::{Blank, Helper};
+use super::prepare::{Blank, Preparer};
 use super::{Request, Shared, UNFINISHED};
 use crate::disk::{Completion, DiskError, FileName, Op, Operation};
 
 #[derive(Debug)]
 pub(super) struct Writer {
     shared: Arc<Shared>,
-    helper: Helper,
+    preparer: Preparer,
     /// Written since their last flush.
     dirty: BTreeSet<FileName>,
     run: Run,
@@ -34,8 +34,8 @@ const KEPT_BUFFER: usize = 4 << 20;
 
 impl Writer {
     pub(super) fn new(shared: Arc<Shared>) -> Result<Self, DiskError> {
-        let helper = Helper::start(&shared.dir)?;
-        Ok(Self { shared, helper, dirty: BTreeSet::new(), run: Run::default() })
+        let preparer = Preparer::start(&shared.dir)?;
+        Ok(Self { shared, preparer, dirty: BTreeSet::new(), run: Run::default() })
     }
 
     pub(super) fn run(mut self) {
@@ -140,7 +140,7 @@ impl Writer {
 
     /// The file gets its name only when it is complete, so a crash leaves either all of it or a leftover.
     fn create(&mut self, file: &FileName, len: u64, head: &[u8]) -> Result<(), DiskError> {
-        let blank = match self.helper.take(len) {
+        let blank = match self.preparer.take(len) {
             Some(blank) => blank,
             None => Blank::create(self.shared.dir.join(format!("{file}{UNFINISHED}")), len)?,
         };
@@ -153,7 +153,7 @@ impl Writer {
         fs::rename(&blank.path, &path)
             .map_err(|error| DiskError::io(Operation::Rename, &path, &error))?;
         files::sync_dir(&self.shared.dir)?;
-        self.helper.ahead(Arc::clone(&blank.zeros), len);
+        self.preparer.ahead(Arc::clone(&blank.zeros), len);
         let open = OpenFile { file: blank.file, zeros: Some(blank.zeros) };
         self.shared.files.write().0.insert(file.clone(), Arc::new(open));
         Ok(())
@@ -171,11 +171,15 @@ impl Writer {
         Ok(())
     }
 
+    /// Only the name goes here: to free the blocks of a whole segment takes the device tens of milliseconds.
     fn remove(&mut self, file: &FileName) -> Result<(), DiskError> {
         let path = self.shared.path(file);
-        fs::remove_file(&path).map_err(|error| DiskError::io(Operation::Remove, &path, &error))?;
+        let removed = self.shared.dir.join(format!("{file}.removed{UNFINISHED}"));
+        fs::rename(&path, &removed)
+            .map_err(|error| DiskError::io(Operation::Remove, &path, &error))?;
         files::sync_dir(&self.shared.dir)?;
         self.shared.files.write().0.remove(file);
+        self.preparer.release(removed);
         Ok(())
     }
 

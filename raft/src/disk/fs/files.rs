@@ -56,7 +56,7 @@ pub(super) fn list(dir: &Path) -> Result<Vec<FileInfo>, DiskError> {
     let mut files = Vec::new();
     for entry in read_dir(dir)? {
         let name = entry.file_name().to_string_lossy().into_owned();
-        // Not looked at: the helper thread makes and removes them meanwhile.
+        // Not looked at: the preparing thread makes and removes them meanwhile.
         if name.ends_with(UNFINISHED) {
             continue;
         }

@@ -69,13 +69,33 @@ fn names_can_be_changed_and_removed() {
 }
 
 #[test]
-fn leftovers_of_an_interrupted_creation_go() {
+fn what_is_removed_is_gone_for_readers_at_once_and_from_the_disk_soon() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = FsDisk::open(dir.path(), Arc::new(Unobserved)).unwrap();
+    let names = ["a", "b", "c"];
+    for file in names {
+        block_on(complete(&disk, create(file, 3 << 20))).unwrap();
+    }
+    for file in &names[..2] {
+        block_on(complete(&disk, Op::Remove { file: name(file) })).unwrap();
+        disk.read(&name(file), 0, 4).unwrap_err();
+    }
+    assert_eq!(disk.list().unwrap(), [FileInfo { name: name("c"), len: 3 << 20 }]);
+    drop(disk);
+    let left: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap()).collect();
+    assert_eq!(left.len(), 1, "{left:?}");
+}
+
+#[test]
+fn leftovers_of_an_interrupted_creation_or_removal_go() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("0001.log.tmp"), b"half").unwrap();
+    fs::write(dir.path().join("0000.log.removed.tmp"), b"half").unwrap();
     fs::write(dir.path().join("kept"), b"whole").unwrap();
     let disk = FsDisk::open(dir.path(), Arc::new(Unobserved)).unwrap();
     assert_eq!(disk.list().unwrap(), [FileInfo { name: name("kept"), len: 5 }]);
     assert!(!dir.path().join("0001.log.tmp").exists());
+    assert!(!dir.path().join("0000.log.removed.tmp").exists());
 }
 
 #[derive(Debug, Default)]
@@ -148,7 +168,7 @@ fn a_full_device_fails_the_write_for_good_and_is_named() {
     assert!(!dir.path().join("b").exists(), "nothing is tried after a failure");
 }
 
-/// The helper thread's files come and go while the directory is listed.
+/// The preparing thread's files come and go while the directory is listed.
 #[test]
 fn a_directory_can_be_listed_while_files_are_prepared() {
     let dir = tempfile::tempdir().unwrap();

@@ -1,13 +1,16 @@
-//! A helper thread for what the writer must not wait for: zeros ahead, and the next file before it is needed.
+//! A thread for what the writer must not wait for: zeros ahead, the next file before it is needed, and
+//! the blocks of removed ones.
 
+use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError};
+use std::sync::mpsc::{Receiver, Sender, TryRecvError};
 use std::thread::JoinHandle;
 
 use parking_lot::Mutex;
+use vetch_storage::file_space;
 
 use super::UNFINISHED;
 use crate::disk::zero_fill::ZeroFill;
@@ -58,20 +61,22 @@ fn reserve(file: &File, len: u64) -> io::Result<()> {
 enum Task {
     /// Fill this file, then have a blank of `next_len` ready.
     Ahead { zeros: Arc<ZeroFill>, next_len: u64 },
+    /// Give back what this file occupies; its name says that it is nobody's any more.
+    Release { path: PathBuf },
 }
 
 /// The thread and what it has ready.
 #[derive(Debug)]
-pub(super) struct Helper {
+pub(super) struct Preparer {
     ready: Arc<Mutex<Option<Blank>>>,
-    tasks: Option<SyncSender<Task>>,
+    tasks: Option<Sender<Task>>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Helper {
+impl Preparer {
     pub(super) fn start(dir: &Path) -> Result<Self, DiskError> {
         let ready = Arc::new(Mutex::new(None));
-        let (tasks, queue) = std::sync::mpsc::sync_channel(16);
+        let (tasks, queue) = std::sync::mpsc::channel();
         let worker = Worker { dir: dir.to_owned(), ready: Arc::clone(&ready), made: 0 };
         let thread = std::thread::Builder::new()
             .name("log-prepare".to_owned())
@@ -88,23 +93,31 @@ impl Helper {
 
     /// From now on, keep ahead of the writer in `zeros`' file and have another of `next_len` ready.
     pub(super) fn ahead(&self, zeros: Arc<ZeroFill>, next_len: u64) {
-        let Some(tasks) = &self.tasks else { return };
-        match tasks.try_send(Task::Ahead { zeros, next_len }) {
-            Ok(()) => {}
-            // Far behind: the writer claims for itself, which is correct and only slower.
-            Err(TrySendError::Full(_)) => tracing::warn!("zero-filling of log segments is behind"),
-            Err(TrySendError::Disconnected(_)) => tracing::warn!("no more zero-filling"),
+        self.ask(Task::Ahead { zeros, next_len });
+    }
+
+    /// Gives back the blocks of the file at `path`, which nobody opens any more, and removes it.
+    pub(super) fn release(&self, path: PathBuf) {
+        self.ask(Task::Release { path });
+    }
+
+    fn ask(&self, task: Task) {
+        // One task per segment begun or removed, so the queue stays short.
+        let sent = self.tasks.as_ref().map(|tasks| tasks.send(task));
+        if !matches!(sent, Some(Ok(()))) {
+            // Correct all the same: the writer makes its own files, and the next start removes what is left.
+            tracing::warn!("the thread that prepares log segments is gone");
         }
     }
 }
 
-impl Drop for Helper {
+impl Drop for Preparer {
     fn drop(&mut self) {
         self.tasks = None;
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
-            tracing::error!("the log's helper thread panicked");
+            tracing::error!("the thread that prepares log segments panicked");
         }
         if let Some(blank) = self.ready.lock().take() {
             drop(std::fs::remove_file(&blank.path));
@@ -121,20 +134,28 @@ struct Worker {
 impl Worker {
     fn run(mut self, queue: &Receiver<Task>) {
         let mut current: Option<(Arc<ZeroFill>, u64)> = None;
+        let mut removed = VecDeque::new();
         loop {
             // Between two steps look whether there is a newer file to care for, or an end.
-            let task = match &current {
-                Some(_) => queue.recv_timeout(std::time::Duration::ZERO),
-                None => queue.recv().map_err(RecvTimeoutError::from),
+            let idle = current.is_none() && removed.is_empty();
+            let task = if idle {
+                queue.recv().map_err(|_closed| TryRecvError::Disconnected)
+            } else {
+                queue.try_recv()
             };
             match task {
                 Ok(Task::Ahead { zeros, next_len }) => current = Some((zeros, next_len)),
-                Err(RecvTimeoutError::Disconnected) => return,
-                Err(RecvTimeoutError::Timeout) => {
-                    if let Some((zeros, next_len)) = &current
-                        && !self.step(zeros, *next_len)
-                    {
-                        current = None;
+                Ok(Task::Release { path }) => removed.push_back(path),
+                Err(TryRecvError::Disconnected) => {
+                    return removed.iter().for_each(|path| release(path));
+                }
+                Err(TryRecvError::Empty) => {
+                    if let Some((zeros, next_len)) = &current {
+                        if !self.step(zeros, *next_len) {
+                            current = None;
+                        }
+                    } else if let Some(path) = removed.pop_front() {
+                        release(&path);
                     }
                 }
             }
@@ -169,6 +190,14 @@ impl Worker {
                 false
             }
         }
+    }
+}
+
+fn release(path: &Path) {
+    let released = OpenOptions::new().write(true).open(path);
+    let released = released.and_then(|file| file_space::release(&file));
+    if let Err(error) = released.and_then(|()| std::fs::remove_file(path)) {
+        tracing::warn!(path = %path.display(), %error, "a removed log segment stays until the next start");
     }
 }
 
