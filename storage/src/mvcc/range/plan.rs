@@ -1,164 +1,25 @@
-//! Range requests: which records, in which order, and their bytes.
-//!
-//! Everything but values comes from the index, so a plan knows count, `more` and the exact length of
-//! its answer before it reads one value; records are then read in small windows, so that a list of a
-//! million keys takes the memory of one window.
+//! A range request worked out, and how much of it has been handed out.
 
-use std::cmp::Ordering;
 use std::collections::VecDeque;
 use std::sync::OnceLock;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use prost::encoding::{encode_varint, encoded_len_varint};
-use vetch_proto::etcdserverpb::range_request::{SortOrder, SortTarget};
+use prost::encoding::encoded_len_varint;
+use vetch_proto::etcdserverpb::range_request::SortTarget;
 use vetch_proto::etcdserverpb::{RangeRequest, RangeResponse, ResponseHeader};
 use vetch_proto::mvccpb::KeyValue;
 
-use super::index::{Index, IndexEntry};
-use super::key_range::KeyRange;
-use super::reader::{Reader, Then, Undo};
-use super::wire;
-use crate::engine::{Engine, Family};
+use super::order::Order;
+use super::records::{encode_field, read, read_values, record_len, shown_lease};
+use super::selection::{Filters, Row, Selection};
+use crate::engine::Engine;
 use crate::error::{Fatal, ReadError};
-use crate::schema::checksum::corrupt;
-use crate::schema::version;
-use crate::types::{LeaseId, Revision};
+use crate::mvcc::index::Index;
+use crate::mvcc::key_range::KeyRange;
+use crate::mvcc::reader::Reader;
 
 /// Records looked up in the index at once.
 const WINDOW: usize = 1024;
-
-/// One record of an answer.
-#[derive(Clone, Debug)]
-struct Row {
-    key: Bytes,
-    entry: IndexEntry,
-    /// Read already, because the order depends on it.
-    value: Option<Bytes>,
-}
-
-/// Bounds on revisions; 0 is no bound.
-#[derive(Clone, Copy, Debug)]
-struct Filters {
-    min_mod: i64,
-    max_mod: i64,
-    min_create: i64,
-    max_create: i64,
-}
-
-impl Filters {
-    fn of(request: &RangeRequest) -> Self {
-        Self {
-            min_mod: request.min_mod_revision,
-            max_mod: request.max_mod_revision,
-            min_create: request.min_create_revision,
-            max_create: request.max_create_revision,
-        }
-    }
-
-    fn any(self) -> bool {
-        [self.min_mod, self.max_mod, self.min_create, self.max_create]
-            .iter()
-            .any(|bound| *bound != 0)
-    }
-
-    fn pass(self, entry: &IndexEntry) -> bool {
-        let (modified, created) = (entry.modified.main.0, entry.created.0);
-        (self.min_mod == 0 || modified >= self.min_mod)
-            && (self.max_mod == 0 || modified <= self.max_mod)
-            && (self.min_create == 0 || created >= self.min_create)
-            && (self.max_create == 0 || created <= self.max_create)
-    }
-}
-
-/// The keys of a range at a revision, as an iterator over the index.
-#[derive(Clone, Debug)]
-struct Selection {
-    range: KeyRange,
-    at: Revision,
-    /// What changed since `at`, by key.
-    undo: Vec<Undo>,
-    filters: Filters,
-}
-
-impl Selection {
-    /// Rows of `range` (a rest of `self.range`) in key order. What changed keys among them were has
-    /// been read, see [`resolve`](Self::resolve).
-    fn rows<'a>(&'a self, index: &'a Index, range: &KeyRange) -> impl Iterator<Item = Row> + 'a {
-        index.range(range).filter_map(|(key, now)| {
-            let entry = match self.then(&key, now) {
-                Then::Absent => return None,
-                Then::Was(entry) => entry,
-                Then::Existed => unreachable!("read before the rows are"),
-            };
-            self.filters.pass(&entry).then_some(Row { key, entry, value: None })
-        })
-    }
-
-    fn then(&self, key: &Bytes, now: IndexEntry) -> Then {
-        if now.modified.main > self.at {
-            let found = self.undo.binary_search_by(|undo| undo.key.cmp(key));
-            return self.undo[found.expect("every changed key is in the list")].then;
-        }
-        if now.tombstone { Then::Absent } else { Then::Was(now) }
-    }
-
-    /// Reads what changed keys were, as far as the first `rows` rows need it.
-    fn resolve<E: Engine>(&mut self, reader: &Reader<'_, E>, rows: usize) -> Result<(), Fatal> {
-        if self.undo.is_empty() {
-            return Ok(());
-        }
-        let mut needed = self.undo.len();
-        if rows != usize::MAX {
-            let mut keys = reader
-                .index
-                .range(&self.range)
-                .filter(|(key, now)| self.then(key, *now).existed())
-                .map(|(key, _)| key);
-            if let Some(last) = keys.nth(rows.saturating_sub(1)) {
-                needed = self.undo.partition_point(|undo| undo.key <= last);
-            }
-        }
-        reader.read_undo(&mut self.undo[..needed], self.at)
-    }
-
-    /// Keys in the range at the revision, filters aside.
-    fn count(&self, index: &Index) -> u64 {
-        let lived = self.undo.iter().filter(|undo| undo.then.existed()).count() as u64;
-        let live = self.undo.iter().filter(|undo| !undo.now.tombstone).count() as u64;
-        index.count(&self.range) + lived - live
-    }
-}
-
-/// How a request wants its records, apart from which.
-#[derive(Clone, Copy, Debug)]
-struct Order {
-    target: SortTarget,
-    descending: bool,
-}
-
-impl Order {
-    /// `None` for key order. An order of NONE on another target than the key is ascending.
-    fn of(request: &RangeRequest) -> Option<Self> {
-        // Unknown numbers are refused before the log; here they must only mean the same everywhere.
-        let target = SortTarget::try_from(request.sort_target).unwrap_or(SortTarget::Key);
-        let descending = SortOrder::try_from(request.sort_order) == Ok(SortOrder::Descend);
-        (target != SortTarget::Key || descending).then_some(Self { target, descending })
-    }
-
-    /// Sorts rows that are in key order; ties stay in key order.
-    fn sort(self, rows: &mut [Row]) {
-        let by = |a: &Row, b: &Row| match self.target {
-            SortTarget::Key => a.key.cmp(&b.key),
-            SortTarget::Version => a.entry.version.cmp(&b.entry.version),
-            SortTarget::Create => a.entry.created.cmp(&b.entry.created),
-            SortTarget::Mod => a.entry.modified.main.cmp(&b.entry.modified.main),
-            SortTarget::Value => a.value.cmp(&b.value),
-        };
-        let by =
-            |a: &Row, b: &Row| -> Ordering { if self.descending { by(b, a) } else { by(a, b) } };
-        rows.sort_by(by);
-    }
-}
 
 /// A range request worked out against one state, and how much of it has been handed out.
 #[derive(Debug)]
@@ -410,20 +271,6 @@ impl RangePlan {
     }
 }
 
-/// Reads the values of rows that are to be sorted by them.
-fn read_values<E: Engine>(reader: &Reader<'_, E>, rows: &mut [Row]) -> Result<(), Fatal> {
-    let mut values = Vec::with_capacity(rows.len());
-    let wanted = rows.iter().map(|row| (&row.key, row.entry.modified));
-    reader.values(wanted, |record| {
-        values.push(record.value);
-        Ok(())
-    })?;
-    for (row, value) in rows.iter_mut().zip(values) {
-        row.value = Some(value);
-    }
-    Ok(())
-}
-
 /// The part of `range` behind `key`.
 fn behind(range: &KeyRange, key: &Bytes) -> Option<KeyRange> {
     let mut next = BytesMut::with_capacity(key.len() + 1);
@@ -435,56 +282,4 @@ fn behind(range: &KeyRange, key: &Bytes) -> Option<KeyRange> {
         KeyRange::HalfOpen { end, .. } => Some(KeyRange::HalfOpen { start, end: end.clone() }),
         KeyRange::From(_) => Some(KeyRange::From(start)),
     }
-}
-
-/// Gives each row with its value to `take`.
-fn read<E: Engine>(
-    reader: &Reader<'_, E>,
-    rows: &[Row],
-    keys_only: bool,
-    mut take: impl FnMut(&Row, Bytes),
-) -> Result<(), Fatal> {
-    if keys_only {
-        for row in rows {
-            take(row, Bytes::new());
-        }
-        return Ok(());
-    }
-    if let Some(values) = rows.iter().map(|row| row.value.clone()).collect::<Option<Vec<_>>>() {
-        for (row, value) in rows.iter().zip(values) {
-            take(row, value);
-        }
-        return Ok(());
-    }
-    let mut expected = rows.iter();
-    reader.values(rows.iter().map(|row| (&row.key, row.entry.modified)), |record| {
-        let row = expected.next().expect("one value per row");
-        if record.value.len() != row.entry.value_len as usize {
-            return Err(corrupt(
-                Family::Versions,
-                &version::engine_key(&row.key, row.entry.modified),
-                &format!("a value of {} bytes, as the index says", row.entry.value_len),
-                &format!("{} bytes", record.value.len()),
-            ));
-        }
-        take(row, record.value);
-        Ok(())
-    })
-}
-
-fn shown_lease(row: &Row, with_lease: bool) -> LeaseId {
-    if with_lease { row.entry.lease } else { LeaseId::NONE }
-}
-
-fn record_len(row: &Row, value_len: usize, with_lease: bool) -> usize {
-    wire::record_len(row.key.len(), &row.entry, value_len, shown_lease(row, with_lease))
-}
-
-/// Encodes a record as field `kvs` (2) of a `RangeResponse`, without building a message first.
-fn encode_field(row: &Row, value: &[u8], with_lease: bool, out: &mut BytesMut) {
-    out.put_u8(2 << 3 | 2);
-    encode_varint(record_len(row, value.len(), with_lease) as u64, out);
-    wire::encode_head(&row.key, &row.entry, value.len(), out);
-    out.extend_from_slice(value);
-    wire::encode_tail(shown_lease(row, with_lease), out);
 }
