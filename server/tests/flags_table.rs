@@ -124,7 +124,7 @@ const EFFECTS: &[Effect] = effects! {
         |c| c.bootstrap.advertise_peer_urls[0].as_str() => "\"http://a:1\"";
     "initial-cluster" = "default=http://a:1", yaml "default=http://a:1",
         beside ["initial-advertise-peer-urls" = "http://a:1"],
-        |c| c.bootstrap.advertise_peer_urls[0].as_str() => "\"http://a:1\"";
+        |c| c.bootstrap.cluster => "Listed(\"default=http://a:1\")";
     "initial-cluster-state" = "existing", yaml "existing", beside [], |c| c.bootstrap.state => "Existing";
     "initial-cluster-token" = "t", yaml "t", beside [], |c| c.bootstrap.token => "\"t\"";
     "advertise-client-urls" = "http://a:1", yaml "http://a:1", beside [],

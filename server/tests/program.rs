@@ -110,6 +110,7 @@ fn systemd_is_told_when_the_member_serves() {
         .env_clear()
         .env("NOTIFY_SOCKET", &path)
         .arg(format!("--data-dir={}", folder.path().join("data").display()))
+        .arg("--listen-peer-urls=http://127.0.0.1:0")
         .arg(format!("--listen-client-urls=unix://{}", client.display()))
         .arg("--advertise-client-urls=http://localhost:2379")
         .stderr(Stdio::null())

@@ -45,6 +45,22 @@ mod tests {
         assert_eq!(cluster_id(&[member]).0, 0xcdf8_1819_4e3a_8c32);
     }
 
+    /// What etcd 3.7.1 logs when it begins these clusters.
+    #[test]
+    fn members_of_larger_clusters_have_etcds_ids() {
+        let port = |port: u16| format!("http://127.0.0.1:{port}");
+        let ids = [21001, 21002, 21003].map(|at| initial_member_id(&[port(at)], "etcd-cluster"));
+        assert_eq!(
+            ids.map(|id| id.0),
+            [0xa759_d8e1_c4ee_b940, 0x6d9b_916f_3baf_8a3e, 0x4358_cf4e_6b95_908f]
+        );
+        assert_eq!(cluster_id(&ids).0, 0xbda9_67fc_5806_4bbc);
+        let two_urls = initial_member_id(&["http://localhost:21001", &port(21001)], "tok");
+        let other = initial_member_id(&[port(21002)], "tok");
+        assert_eq!((two_urls.0, other.0), (0xfcfe_9767_429f_9ef0, 0xfb27_e651_7ed1_ad78));
+        assert_eq!(cluster_id(&[two_urls, other]).0, 0x0a46_042c_7414_ad45);
+    }
+
     #[test]
     fn order_of_urls_and_members_does_not_matter() {
         let urls = ["http://b:2380", "http://a:2380"];

@@ -324,6 +324,12 @@ impl<P: Platform> Replica<P> {
         self.inner.transfer_leadership(target).await
     }
 
+    /// If this member leads, hands leadership to another voter that is ready. Proposals are taken all
+    /// the while. For a member that is about to stop.
+    pub async fn resign(&self) {
+        self.inner.resign().await;
+    }
+
     /// Resolves when the node must stop, with the reason. Pending as long as all is well.
     pub async fn fatal(&self) -> Fatal {
         self.inner.stop.fatal().await

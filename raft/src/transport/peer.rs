@@ -1,6 +1,6 @@
 //! This member's side of what it says to its peers, and whom it takes their answers from.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,6 +41,8 @@ pub(crate) struct Peers<P: Platform> {
     forwards: Mutex<BTreeMap<NodeId, Arc<LinkOf<P>>>>,
     /// The last refusal by each peer, so that each is said once.
     refusals: Mutex<BTreeMap<NodeId, String>>,
+    /// Who could not be reached the last time, and is reported.
+    lost: Mutex<BTreeSet<NodeId>>,
 }
 
 /// How long to wait for peers.
@@ -73,6 +75,7 @@ impl<P: Platform> Peers<P> {
             pauses: Mutex::default(),
             forwards: Mutex::default(),
             refusals: Mutex::default(),
+            lost: Mutex::default(),
         }
     }
 
@@ -116,16 +119,31 @@ impl<P: Platform> Peers<P> {
         pause.over().await;
         let hello = Some(self.roster.hello(target));
         let answer = link.call(PeerRequest { hello, request: Some(request) }, within).await;
-        if matches!(answer, Err(LinkError::Unreachable(_))) {
+        if let Err(LinkError::Unreachable(reason)) = &answer {
             pause.failed();
+            self.report_lost(target, reason);
         }
         let PeerReply { instance, reply } = answer?;
         pause.succeeded();
+        self.report_reached(target);
         self.checked(target, instance).await?;
         match reply {
             Some(Reply::Refused(refusal)) => Err(self.refused(target, refusal)),
             Some(reply) => Ok(reply),
             None => Err(AskError::Refused(wire::unreadable(&Unreadable("its reply")))),
+        }
+    }
+
+    fn report_lost(&self, target: NodeId, reason: &str) {
+        if self.lost.lock().insert(target) {
+            let peer = format_args!("{:x}", target.0);
+            tracing::warn!(%peer, reason, "peer became inactive: it cannot be reached");
+        }
+    }
+
+    fn report_reached(&self, target: NodeId) {
+        if self.lost.lock().remove(&target) {
+            tracing::info!(peer = %format_args!("{:x}", target.0), "peer became active");
         }
     }
 

@@ -43,9 +43,13 @@ impl Roster {
         identity: Identity,
         stop: Arc<Stop>,
     ) -> Result<Self, Fatal> {
-        let name = FileName::new(NAME);
-        let file = disk.list()?.into_iter().find(|file| file.name == name);
-        let known = match file {
+        let (name, next) = (FileName::new(NAME), FileName::new(NEXT));
+        let files = disk.list()?;
+        if files.iter().any(|file| file.name == next) {
+            // Of an attempt that a crash cut off.
+            disk.submit(Op::Remove { file: next }, None);
+        }
+        let known = match files.into_iter().find(|file| file.name == name) {
             None => BTreeMap::new(),
             Some(file) => {
                 let len = usize::try_from(file.len).unwrap_or(usize::MAX);
@@ -192,12 +196,12 @@ fn decode(bytes: &[u8]) -> Option<BTreeMap<NodeId, u64>> {
 }
 
 /// Replaces the list, durably.
+///
+/// May be cancelled at its one wait: by then both operations are queued, and the disk carries them out
+/// before those of the next call. So the directory is not looked at here, where it may show the file
+/// that the operation before is about to rename.
 async fn store(disk: &dyn Disk, known: &BTreeMap<NodeId, u64>) -> Result<(), Fatal> {
     let (name, next) = (FileName::new(NAME), FileName::new(NEXT));
-    if disk.list()?.iter().any(|file| file.name == next) {
-        // Of an attempt that a crash cut off.
-        disk.submit(Op::Remove { file: next.clone() }, None);
-    }
     let head = encode(known);
     disk.submit(Op::Create { file: next.clone(), len: head.len() as u64, head }, None);
     complete(disk, Op::Rename { from: next, to: name }).await?;
@@ -206,11 +210,13 @@ async fn store(disk: &dyn Disk, known: &BTreeMap<NodeId, u64>) -> Result<(), Fat
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt;
     use futures::executor::block_on;
     use vetch_storage::ClusterId;
 
     use super::*;
     use crate::disk::sim::SimDisk;
+    use crate::disk::{DiskError, DiskObserver, FsDisk};
 
     fn roster(disk: &SimDisk) -> Roster {
         let identity = Identity { cluster: ClusterId(9), member: NodeId(1), instance: 11 };
@@ -255,6 +261,37 @@ mod tests {
         block_on(again.recognize(NodeId(2), 22)).unwrap();
         assert!(block_on(again.recognize(NodeId(2), 99)).is_err());
         assert!(block_on(again.recognize(NodeId(3), 99)).is_err());
+    }
+
+    #[derive(Debug)]
+    struct Unobserved;
+
+    impl DiskObserver for Unobserved {
+        fn synced(&self, _: std::time::Duration) {}
+        fn wrote(&self, _: u64, _: std::time::Duration) {}
+        fn failed(&self, _: &DiskError) {}
+    }
+
+    /// A peer may hang up at any moment, and its request ends there.
+    #[test]
+    fn a_request_that_is_cut_off_while_its_sender_is_noted_does_no_harm() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk: Arc<dyn Disk> = Arc::new(FsDisk::open(dir.path(), Arc::new(Unobserved)).unwrap());
+        let identity = Identity { cluster: ClusterId(9), member: NodeId(1), instance: 11 };
+        let roster = Roster::load(Arc::clone(&disk), identity, Arc::new(Stop::new())).unwrap();
+        for member in 2..20 {
+            let cut_off = roster.recognize(NodeId(member), member).now_or_never();
+            if cut_off.is_none() {
+                // Until the next list is on its way, or has arrived.
+                let line = format!("{member:x} {member:x}\n");
+                let list = || std::fs::read_to_string(dir.path().join(NAME)).unwrap_or_default();
+                while !dir.path().join(NEXT).exists() && !list().contains(&line) {}
+            }
+            block_on(roster.recognize(NodeId(member), member)).unwrap();
+        }
+        assert!(!roster.stop.has_failed());
+        let again = Roster::load(disk, identity, Arc::new(Stop::new())).unwrap();
+        assert_eq!(*again.known.lock(), (2..20).map(|id| (NodeId(id), id)).collect());
     }
 
     #[test]

@@ -1,17 +1,24 @@
 //! `--initial-cluster` and what must agree with it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::ToSocketAddrs;
 
 use super::error::ConfigError;
 use super::settings::Settings;
-use super::types::{Bootstrap, ClusterState};
+use super::types::{Bootstrap, ClusterState, InitialCluster};
 use super::urls::{self, Url};
 
-const SEVERAL: &str = "clusters of several members are not built yet; list only this member";
+/// A voter of the cluster that a fresh data directory begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InitialMember {
+    /// Its `--name`.
+    pub name: String,
+    /// Its peer URLs, sorted as etcd sorts them.
+    pub peer_urls: Vec<Url>,
+}
 
-/// Checks the members at bootstrap against this one.
-pub(super) fn resolve(settings: &Settings, name: &str) -> Result<Bootstrap, ConfigError> {
+/// Checks what is told of this member at bootstrap.
+pub(super) fn resolve(settings: &Settings) -> Result<Bootstrap, ConfigError> {
     let advertise_peer_urls = settings.urls("initial-advertise-peer-urls");
     check_hosts("initial-advertise-peer-urls", "\"host:port\"", &advertise_peer_urls)?;
     let advertise_client_urls = settings.urls("advertise-client-urls");
@@ -26,17 +33,17 @@ pub(super) fn resolve(settings: &Settings, name: &str) -> Result<Bootstrap, Conf
                 .to_owned(),
         ));
     }
-    if settings.is_given("initial-cluster") {
-        check_cluster(&settings.text("initial-cluster"), name, &advertise_peer_urls)?;
-    } else if name.is_empty() {
-        return Err(no_local_name(name));
-    }
+    let cluster = if settings.is_given("initial-cluster") {
+        InitialCluster::Listed(settings.text("initial-cluster"))
+    } else {
+        InitialCluster::ThisMember
+    };
     let state = match settings.text("initial-cluster-state").as_str() {
         "existing" => ClusterState::Existing,
         _new => ClusterState::New,
     };
     let token = settings.text("initial-cluster-token");
-    Ok(Bootstrap { advertise_peer_urls, advertise_client_urls, state, token })
+    Ok(Bootstrap { advertise_peer_urls, advertise_client_urls, cluster, state, token })
 }
 
 fn check_hosts(flag: &str, form: &str, urls: &[Url]) -> Result<(), ConfigError> {
@@ -49,57 +56,116 @@ fn check_hosts(flag: &str, form: &str, urls: &[Url]) -> Result<(), ConfigError> 
     Ok(())
 }
 
+impl Bootstrap {
+    /// The members that begin the cluster, by name; this one, called `name`, is among them.
+    ///
+    /// Asked for in a fresh data directory only: with data these flags are not even read, as in
+    /// etcd. May ask the system for the addresses of names.
+    pub fn initial_members(&self, name: &str) -> Result<Vec<InitialMember>, ConfigError> {
+        let members = match &self.cluster {
+            InitialCluster::ThisMember if name.is_empty() => return Err(no_local_name(name)),
+            InitialCluster::ThisMember => {
+                BTreeMap::from([(name.to_owned(), self.advertise_peer_urls.clone())])
+            }
+            InitialCluster::Listed(text) => parse(text)?,
+        };
+        let own = members.get(name).ok_or_else(|| no_local_name(name))?;
+        check_same(name, own, &self.advertise_peer_urls)?;
+        check_distinct(&members)?;
+        if members.len() > 1 {
+            members.values().flatten().try_for_each(check_reachable)?;
+        }
+        let member = |(name, peer_urls)| InitialMember { name, peer_urls };
+        Ok(members.into_iter().map(member).collect())
+    }
+}
+
+fn invalid<T>(text: String) -> Result<T, ConfigError> {
+    Err(ConfigError::Invalid(text))
+}
+
 fn no_local_name(name: &str) -> ConfigError {
     ConfigError::Invalid(format!(
         "couldn't find local name {name:?} in the initial cluster configuration"
     ))
 }
 
-fn check_cluster(text: &str, name: &str, advertised: &[Url]) -> Result<(), ConfigError> {
-    let mut members: BTreeMap<&str, Vec<Url>> = BTreeMap::new();
-    for item in text.split(',') {
+/// `name=URL`, comma-separated; a name may come again. As etcd reads it, names keep their spaces.
+fn parse(text: &str) -> Result<BTreeMap<String, Vec<Url>>, ConfigError> {
+    let mut members = BTreeMap::<String, Vec<Url>>::new();
+    for item in text.split(',').filter(|item| !item.is_empty()) {
         let (member, url) = item.split_once('=').unwrap_or((item, ""));
-        if member.trim().is_empty() || url.is_empty() {
-            return Err(ConfigError::Invalid(format!(
-                "error setting up initial cluster: empty URL given for {member:?}"
-            )));
-        }
         let url = Url::parse(url).map_err(|cause| {
             ConfigError::Invalid(format!("error setting up initial cluster: {cause}"))
         })?;
-        members.entry(member.trim()).or_default().push(url);
+        members.entry(member.to_owned()).or_default().push(url);
     }
-    let urls = members.get_mut(name).ok_or_else(|| no_local_name(name))?;
-    urls.sort();
-    check_same(name, urls, advertised)?;
-    if members.len() > 1 {
-        return Err(ConfigError::NotBuilt {
-            flag: "initial-cluster".to_owned(),
-            value: text.to_owned(),
-            reason: SEVERAL.to_owned(),
-        });
+    for urls in members.values_mut() {
+        urls.sort();
     }
-    Ok(())
+    Ok(members)
 }
 
 /// The URLs in `--initial-cluster` and those advertised are equal, as written or once resolved.
-fn check_same(name: &str, cluster: &[Url], advertised: &[Url]) -> Result<(), ConfigError> {
-    if cluster == advertised {
+fn check_same(name: &str, listed: &[Url], advertised: &[Url]) -> Result<(), ConfigError> {
+    if listed == advertised {
         return Ok(());
     }
-    let (left, right) = (resolved(advertised), resolved(cluster));
+    let (left, right) = (resolved(advertised), resolved(listed));
     if left == right {
         return Ok(());
     }
-    let cluster: Vec<_> = cluster.iter().map(|url| format!("{name}={url}")).collect();
-    Err(ConfigError::Invalid(format!(
-        "--initial-cluster has {} but missing from --initial-advertise-peer-urls={} (resolved urls: \
-         {:?} != {:?})",
-        cluster.join(","),
-        urls::join(advertised),
-        left.join(","),
-        right.join(",")
-    )))
+    let why = format!("resolved urls: {:?} != {:?}", left.join(","), right.join(","));
+    let lacking = |urls: &[Url], others: &[Url]| -> Vec<String> {
+        urls.iter().filter(|url| !others.contains(url)).map(ToString::to_string).collect()
+    };
+    let named = |urls: &[Url]| pairs(urls.iter().map(|url| (name, url)));
+    let (unadvertised, unlisted) = (lacking(listed, advertised), lacking(advertised, listed));
+    let advertised_text = urls::join(advertised);
+    invalid(if !unadvertised.is_empty() {
+        let lacking: Vec<_> = unadvertised.iter().map(|url| format!("{name}={url}")).collect();
+        format!(
+            "--initial-cluster has {} but missing from \
+             --initial-advertise-peer-urls={advertised_text} ({why})",
+            lacking.join(",")
+        )
+    } else if !unlisted.is_empty() {
+        // etcd shows what is advertised here, too.
+        let (lacking, shown) = (unlisted.join(","), named(advertised));
+        format!(
+            "--initial-advertise-peer-urls has {lacking} but missing from --initial-cluster={shown}"
+        )
+    } else {
+        let shown = named(advertised);
+        format!("failed to resolve {advertised_text} to match --initial-cluster={shown} ({why})")
+    })
+}
+
+fn check_distinct(members: &BTreeMap<String, Vec<Url>>) -> Result<(), ConfigError> {
+    let mut seen = BTreeSet::new();
+    if members.values().flatten().all(|url| seen.insert(url)) {
+        return Ok(());
+    }
+    let all = members.iter().flat_map(|(name, urls)| urls.iter().map(move |url| (&**name, url)));
+    invalid(format!("initial cluster {} has duplicate url", pairs(all)))
+}
+
+fn check_reachable(url: &Url) -> Result<(), ConfigError> {
+    if url.as_str().starts_with("http://") {
+        return Ok(());
+    }
+    Err(ConfigError::NotBuilt {
+        flag: "initial-cluster".to_owned(),
+        value: url.to_string(),
+        reason: "members reach each other by http:// only, as yet".to_owned(),
+    })
+}
+
+/// `name=URL` of each, sorted.
+fn pairs<'a>(urls: impl Iterator<Item = (&'a str, &'a Url)>) -> String {
+    let mut pairs: Vec<String> = urls.map(|(name, url)| format!("{name}={url}")).collect();
+    pairs.sort();
+    pairs.join(",")
 }
 
 /// Each URL with its host's first address in place of the host's name; `localhost` stays.

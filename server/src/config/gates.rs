@@ -74,14 +74,14 @@ const fn gate(
     GateInfo { gate, name, stage, default, note }
 }
 
-const ONE_MEMBER: &str = "it concerns other members, and there are none yet";
+const NOT_COMPARED: &str = "members do not compare what they store yet";
 const CHECKPOINTS: &str = "remaining TTLs are always replicated and kept";
 
 /// Every gate, by name.
 pub const GATES: [GateInfo; 11] = [
     gate(Gate::AllAlpha, "AllAlpha", Stage::Alpha, false, "no alpha gate changes anything here"),
     gate(Gate::AllBeta, "AllBeta", Stage::Beta, false, "no beta gate changes anything here"),
-    gate(Gate::CompactHashCheck, "CompactHashCheck", Stage::Alpha, false, ONE_MEMBER),
+    gate(Gate::CompactHashCheck, "CompactHashCheck", Stage::Alpha, false, NOT_COMPARED),
     gate(
         Gate::FastLeaseKeepAlive,
         "FastLeaseKeepAlive",
@@ -89,7 +89,7 @@ pub const GATES: [GateInfo; 11] = [
         true,
         "a known lease is always renewed at once",
     ),
-    gate(Gate::InitialCorruptCheck, "InitialCorruptCheck", Stage::Alpha, false, ONE_MEMBER),
+    gate(Gate::InitialCorruptCheck, "InitialCorruptCheck", Stage::Alpha, false, NOT_COMPARED),
     gate(Gate::LeaseCheckpoint, "LeaseCheckpoint", Stage::Alpha, false, CHECKPOINTS),
     gate(Gate::LeaseCheckpointPersist, "LeaseCheckpointPersist", Stage::Alpha, false, CHECKPOINTS),
     gate(
@@ -99,7 +99,13 @@ pub const GATES: [GateInfo; 11] = [
         false,
         "revokes are not treated apart",
     ),
-    gate(Gate::SetMemberLocalAddr, "SetMemberLocalAddr", Stage::Alpha, false, ONE_MEMBER),
+    gate(
+        Gate::SetMemberLocalAddr,
+        "SetMemberLocalAddr",
+        Stage::Alpha,
+        false,
+        "the system chooses the address that peers are dialled from",
+    ),
     gate(
         Gate::StopGRPCServiceOnDefrag,
         "StopGRPCServiceOnDefrag",

@@ -26,6 +26,7 @@ mod types;
 mod urls;
 mod value;
 
+pub use bootstrap::InitialMember;
 pub use document::markdown;
 pub use error::ConfigError;
 pub use gates::{FeatureGates, GATES, Gate, GateInfo, Stage};
@@ -33,7 +34,8 @@ pub use help::{help, usage};
 pub use load::{Loaded, load};
 pub use types::{
     AutoCompaction, Bootstrap, Certificate, CipherSuite, ClusterState, Compaction, Config,
-    EngineKind, Http, Keepalive, Limits, Listen, LogConfig, LogFormat, LogLevel, LogOutput,
-    MetricsLevel, Notice, Origins, Quota, Raft, Severity, Storage, Tls, TlsVersion, Warnings,
+    EngineKind, Http, InitialCluster, Keepalive, Limits, Listen, LogConfig, LogFormat, LogLevel,
+    LogOutput, MetricsLevel, Notice, Origins, Quota, Raft, Severity, Storage, Tls, TlsVersion,
+    Warnings,
 };
 pub use urls::{Scheme, Url};

@@ -31,7 +31,7 @@ pub(super) fn resolve(settings: &Settings, notices: Vec<Notice>) -> Result<Confi
     let client_side: Vec<&Url> =
         client_urls.iter().chain(client_http_urls).chain(metrics_urls).collect();
     let tls = tls::resolve(settings, &client_side, &mut notices)?;
-    let bootstrap = bootstrap::resolve(settings, &name)?;
+    let bootstrap = bootstrap::resolve(settings)?;
     let config = Config {
         data_dir: data_dir(settings, &name),
         raft,
@@ -310,9 +310,6 @@ fn advise(settings: &Settings, config: &Config, notices: &mut Vec<Notice>) {
     }
     if !settings.is_given("data-dir") {
         warn("'data-dir' was empty; using default", &config.data_dir.display().to_string());
-    }
-    if settings.is_given("listen-peer-urls") {
-        warn("one member has no peers: nothing listens at these URLs", "--listen-peer-urls");
     }
     if matches!(config.storage.quota, Quota::Bytes(bytes) if bytes > Quota::ADVISED_BYTES) {
         warn("quota exceeds the maximum value that is advised, 8 GiB", "--quota-backend-bytes");

@@ -169,13 +169,24 @@ pub enum ClusterState {
     Existing,
 }
 
+/// Where the members of a new cluster are told; see [`Bootstrap::initial_members`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum InitialCluster {
+    /// Nowhere: this member is the cluster.
+    ThisMember,
+    /// `--initial-cluster`, as written.
+    Listed(String),
+}
+
 /// How a new cluster begins, and what this member tells of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bootstrap {
-    /// `--initial-advertise-peer-urls`; the same that `--initial-cluster` names.
+    /// `--initial-advertise-peer-urls`; a new cluster must list the same for this member.
     pub advertise_peer_urls: Vec<Url>,
     /// `--advertise-client-urls`.
     pub advertise_client_urls: Vec<Url>,
+    /// Who begins the cluster.
+    pub cluster: InitialCluster,
     /// `--initial-cluster-state`.
     pub state: ClusterState,
     /// `--initial-cluster-token`.

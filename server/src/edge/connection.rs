@@ -7,10 +7,10 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
-use vetch_raft::Platform;
 
+use super::peer::Peer;
 use super::policed::Policed;
-use super::service::EdgeService;
+use super::service::Served;
 use super::socket::Accepted;
 use super::tls::Tls;
 
@@ -27,12 +27,12 @@ pub struct Transport {
     pub keepalive_timeout: Duration,
     /// How long a client may take for the head of an HTTP/1 request.
     pub header_timeout: Duration,
+    /// Bytes a client may send ahead on one stream.
+    pub stream_window: u32,
 }
 
 /// Bytes a client may send ahead on a whole connection; large so that many streams never starve one.
 const CONNECTION_WINDOW: u32 = 64 * 1024 * 1024;
-/// Bytes a client may send ahead on one stream: a largest request and its envelope.
-const STREAM_WINDOW: u32 = 2 * 1024 * 1024;
 /// A request's metadata, tokens included.
 const MAX_HEADER_LIST_BYTES: u32 = 16 * 1024 * 1024;
 /// Streams a client may cancel before we have seen them. grpc-go cancels thousands of watches at
@@ -50,7 +50,7 @@ pub fn builder(transport: Transport) -> Builder<TokioExecutor> {
         .timer(TokioTimer::new())
         // Never adaptive: its small-frame accounting ends a stream of many small requests.
         .initial_connection_window_size(CONNECTION_WINDOW)
-        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_stream_window_size(transport.stream_window)
         .max_concurrent_streams(transport.max_concurrent_streams)
         .max_header_list_size(MAX_HEADER_LIST_BYTES)
         .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
@@ -72,18 +72,20 @@ pub struct Ending {
 
 /// A connection to be served.
 #[derive(Debug)]
-pub(super) struct Connection<P: Platform> {
+pub(super) struct Connection<S> {
     pub(super) builder: Builder<TokioExecutor>,
     /// [`Transport::keepalive_min_time`].
     pub(super) min_time: Option<Duration>,
-    pub(super) service: EdgeService<P>,
+    /// Who is at the other end.
+    pub(super) peer: Peer,
+    pub(super) service: S,
     pub(super) ending: Ending,
 }
 
-impl<P: Platform> Connection<P> {
+impl<S: Served> Connection<S> {
     /// Serves it on the runtime this is called on, until it ends by itself, or as `ending` says.
     pub(super) async fn serve(self, socket: Accepted, tls: Option<Arc<Tls>>) {
-        let (peer, drain) = (self.service.peer(), self.ending.drain.clone());
+        let (peer, drain) = (self.peer, self.ending.drain.clone());
         let socket = match socket.adopt() {
             Ok(socket) => socket,
             Err(error) => {
@@ -99,17 +101,17 @@ impl<P: Platform> Connection<P> {
         match shaken {
             Ok(socket) => self.serve_http(socket).await,
             Err(error) => {
-                tracing::warn!(remote = %peer, %error, "rejected connection on client endpoint");
+                tracing::warn!(remote = %peer, %error, "rejected connection: no TLS handshake");
             }
         }
     }
 
-    async fn serve_http<S>(self, socket: S)
+    async fn serve_http<Io>(self, socket: Io)
     where
-        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        Io: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let Self { builder, min_time, service, ending } = self;
-        let socket = Policed::new(socket, service.peer(), min_time);
+        let Self { builder, min_time, peer, service, ending } = self;
+        let socket = Policed::new(socket, peer, min_time);
         let connection = builder.serve_connection_with_upgrades(TokioIo::new(socket), service);
         tokio::pin!(connection);
         let ended = tokio::select! {

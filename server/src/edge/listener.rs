@@ -8,10 +8,9 @@ use hyper_util::rt::TokioExecutor;
 use hyper_util::server::conn::auto::Builder;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::task::TaskTracker;
-use vetch_raft::Platform;
 
 use super::connection::{self, Connection, Ending, Transport};
-use super::service::EdgeService;
+use super::service::Offered;
 use super::socket::{Accepted, Listening};
 use super::tls::Tls;
 
@@ -47,6 +46,11 @@ impl Dealer {
             queues.push(queue);
         }
         Ok(Self { edges: queues })
+    }
+
+    /// Has no runtimes: a connection stays on the one that accepted it.
+    pub fn none() -> Self {
+        Self { edges: Vec::new() }
     }
 
     /// How many edge runtimes suit a machine: none on two cores, where the core runtime is faster
@@ -88,22 +92,17 @@ impl Connections {
 
 /// One listening socket and what it serves.
 #[derive(Debug)]
-pub struct Listener<P: Platform> {
+pub struct Listener<O> {
     socket: Listening,
     tls: Option<Arc<Tls>>,
-    service: EdgeService<P>,
+    offered: O,
     shared: Connections,
 }
 
-impl<P: Platform> Listener<P> {
-    /// Serves `service` on `socket`, in plaintext or with `tls`.
-    pub fn new(
-        socket: Listening,
-        tls: Option<Arc<Tls>>,
-        service: EdgeService<P>,
-        shared: Connections,
-    ) -> Self {
-        Self { socket, tls, service, shared }
+impl<O: Offered> Listener<O> {
+    /// Serves what is `offered` on `socket`, in plaintext or with `tls`.
+    pub fn new(socket: Listening, tls: Option<Arc<Tls>>, offered: O, shared: Connections) -> Self {
+        Self { socket, tls, offered, shared }
     }
 
     /// Accepts until the node stops; every connection is tracked by `connections`, so that the node can
@@ -120,7 +119,8 @@ impl<P: Platform> Listener<P> {
             let connection = Connection {
                 builder: self.shared.builder.clone(),
                 min_time: self.shared.min_time,
-                service: self.service.for_client(socket.peer()),
+                peer: socket.peer(),
+                service: self.offered.to(socket.peer()),
                 ending: ending.clone(),
             };
             let (tls, connections) = (self.tls.clone(), connections.clone());

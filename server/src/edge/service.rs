@@ -19,7 +19,51 @@ use crate::rpc::body::AnswerBody;
 use crate::rpc::meter::{Metered, unmetered};
 use crate::rpc::{Api, route};
 
-/// What a listener offers.
+/// What answers the requests of a listener's connections.
+pub trait Offered: Send + Sync + 'static {
+    /// What answers one connection.
+    type Service: Served;
+
+    /// The service of a connection with `peer` at its other end.
+    fn to(&self, peer: Peer) -> Self::Service;
+}
+
+/// Answers the requests of one connection.
+pub trait Served:
+    Service<
+        Request<Incoming>,
+        Response = Response<Self::Answer>,
+        Error = Infallible,
+        Future: Send + 'static,
+    > + Send
+    + 'static
+{
+    /// An answer's body.
+    type Answer: http_body::Body<Data = Bytes, Error: Into<tower::BoxError>> + Send + 'static;
+}
+
+impl<S, B> Served for S
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Send + 'static,
+    S::Future: Send + 'static,
+    B: http_body::Body<Data = Bytes, Error: Into<tower::BoxError>> + Send + 'static,
+{
+    type Answer = B;
+}
+
+/// The same for everyone who connects.
+#[derive(Clone, Debug)]
+pub struct ToAll<S>(pub S);
+
+impl<S: Served + Clone + Sync> Offered for ToAll<S> {
+    type Service = S;
+
+    fn to(&self, _: Peer) -> S {
+        self.0.clone()
+    }
+}
+
+/// What a client listener offers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Offer {
     /// gRPC and HTTP (`--listen-client-urls`).
@@ -58,16 +102,13 @@ impl<P: Platform> EdgeService<P> {
         // Named when there is a connection.
         Self { api, http, offer, client: Peer::Unix }
     }
+}
 
-    /// The service for one connection.
-    #[must_use]
-    pub fn for_client(&self, client: Peer) -> Self {
-        Self { client, ..self.clone() }
-    }
+impl<P: Platform> Offered for EdgeService<P> {
+    type Service = Self;
 
-    /// Who is at the other end of the connection.
-    pub(super) fn peer(&self) -> Peer {
-        self.client
+    fn to(&self, peer: Peer) -> Self {
+        Self { client: peer, ..self.clone() }
     }
 }
 

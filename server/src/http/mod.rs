@@ -8,9 +8,11 @@ mod checks;
 mod debug;
 mod gateway;
 mod health;
+mod members;
 mod probe;
 mod router;
 mod text;
 
+pub use members::{ClusterState, peer_router};
 pub use probe::{HealthProbe, ProbeFuture};
 pub use router::{HttpState, Versions, client_router, metrics_router};

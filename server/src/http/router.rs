@@ -152,7 +152,7 @@ fn metrics(metrics: &Metrics) -> Response<Body> {
     }
 }
 
-fn version(versions: &Versions) -> Response<Body> {
+pub(super) fn version(versions: &Versions) -> Response<Body> {
     let cluster = versions.cluster.as_deref().unwrap_or("not_decided");
     let storage = versions.storage.as_deref().unwrap_or("unknown");
     let server = json!(version::API_VERSION);

@@ -68,7 +68,9 @@ fn open(output: &LogOutput) -> Result<Box<dyn Write + Send>, LogError> {
     })
 }
 
-/// Libraries are held to warnings: openraft alone logs several lines per entry at `debug`.
+/// Libraries are held to warnings: openraft alone logs several lines per entry at `debug`. It also warns
+/// of each message that a peer did not get, ten times a second for a peer that is down; what the
+/// user needs to know of peers the transport says, once.
 fn filter(level: LogLevel) -> Targets {
     let (ours, theirs) = match level {
         LogLevel::Debug => (LevelFilter::DEBUG, LevelFilter::INFO),
@@ -76,5 +78,9 @@ fn filter(level: LogLevel) -> Targets {
         LogLevel::Warn => (LevelFilter::WARN, LevelFilter::WARN),
         LogLevel::Error => (LevelFilter::ERROR, LevelFilter::ERROR),
     };
-    Targets::new().with_default(theirs).with_target("vetch", ours)
+    let consensus = if level == LogLevel::Debug { LevelFilter::WARN } else { LevelFilter::ERROR };
+    Targets::new()
+        .with_default(theirs)
+        .with_target("openraft", consensus)
+        .with_target("vetch", ours)
 }

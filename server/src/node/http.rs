@@ -9,7 +9,7 @@ use vetch_storage::ReadView;
 use vetch_storage::alarm::AlarmKind;
 
 use crate::config;
-use crate::http::{HealthProbe, HttpState, ProbeFuture, Versions};
+use crate::http::{ClusterState, HealthProbe, HttpState, ProbeFuture, Versions};
 use crate::rpc::{Api, Refusal};
 use crate::version::STORAGE_VERSION;
 
@@ -37,6 +37,15 @@ pub(super) fn state<P: Platform>(api: &Arc<Api<P>>, http: config::Http) -> HttpS
             })
         }),
         http,
+    }
+}
+
+/// What the peer port tells of the cluster.
+pub(super) fn cluster<P: Platform>(api: &Arc<Api<P>>) -> ClusterState {
+    let shown = Arc::clone(api);
+    ClusterState {
+        cluster_id: format!("{:x}", api.identity.cluster_id.get()),
+        members: Arc::new(move || shown.replica.view().members().iter().cloned().collect()),
     }
 }
 

@@ -7,19 +7,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::task::TaskTracker;
 use vetch_raft::Platform;
+use vetch_raft::transport::grpc::GrpcTransport;
 
 use super::{StartError, http};
 use crate::config::{Config, Listen, Origins, Url};
 use crate::edge::connection::{Ending, Transport};
 use crate::edge::listener::{Connections, Dealer, Listener};
-use crate::edge::service::{EdgeService, Offer};
+use crate::edge::service::{EdgeService, Offer, ToAll};
 use crate::edge::socket::Listening;
 use crate::edge::tls::{Tls, TlsError};
 use crate::edge::unix_socket::UnixSocket;
-use crate::http::{HttpState, client_router, metrics_router};
+use crate::http::{HttpState, client_router, metrics_router, peer_router};
 use crate::rpc::Api;
 
 /// How long a client may take for the head of an HTTP/1 request, as in etcd.
@@ -28,6 +30,12 @@ const HEADER_TIMEOUT: Duration = Duration::from_mins(5);
 const NO_TIMEOUT: Duration = Duration::from_secs(u32::MAX as u64);
 /// Connections the kernel holds until they are accepted.
 const BACKLOG: u32 = 4096;
+/// Bytes a client may send ahead on one stream: a largest request and its envelope.
+const CLIENT_WINDOW: u32 = 2 << 20;
+/// Bytes a leader may send ahead: enough for a fast link's round trip.
+const PEER_WINDOW: u32 = 16 << 20;
+/// Streams of one peer at once: forwarded proposals each have one.
+const PEER_STREAMS: u32 = u32::MAX;
 
 /// Binds one URL, as the flags about sockets say.
 fn bind(url: &Url, listen: &Listen) -> Result<Listening, StartError> {
@@ -62,7 +70,15 @@ fn address(url: &Url) -> io::Result<SocketAddr> {
 }
 
 /// Every listening socket of a node, bound before anything is opened: a taken port is found at once.
-pub(super) struct Sockets {
+#[derive(Debug)]
+pub struct Sockets {
+    peer: Vec<Listening>,
+    client: ClientSockets,
+}
+
+/// The sockets that are served once the member can answer.
+#[derive(Debug)]
+pub(super) struct ClientSockets {
     client: Vec<Listening>,
     client_http: Vec<Listening>,
     metrics: Vec<Listening>,
@@ -70,33 +86,72 @@ pub(super) struct Sockets {
 }
 
 impl Sockets {
-    pub(super) fn bind(config: &Config) -> Result<Self, StartError> {
+    /// Binds what `listen` names; a port of 0 lets the system choose.
+    pub fn bind(listen: &Listen) -> Result<Self, StartError> {
         let bind = |urls: &[Url]| -> Result<Vec<_>, StartError> {
-            urls.iter().map(|url| bind(url, &config.listen)).collect()
+            urls.iter().map(|url| bind(url, listen)).collect()
         };
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Ok(Self {
-            client: bind(&config.listen.client_urls)?,
-            client_http: bind(&config.listen.client_http_urls)?,
-            metrics: bind(&config.listen.metrics_urls)?,
-            dealer: Dealer::start(Dealer::suitable_edges(cores)).map_err(StartError::Thread)?,
+            peer: bind(&listen.peer_urls)?,
+            client: ClientSockets {
+                client: bind(&listen.client_urls)?,
+                client_http: bind(&listen.client_http_urls)?,
+                metrics: bind(&listen.metrics_urls)?,
+                dealer: Dealer::start(Dealer::suitable_edges(cores)).map_err(StartError::Thread)?,
+            },
         })
     }
 
-    /// Serves on all of them; gives back where clients reach the node.
-    pub(super) fn serve<P: Platform>(
+    /// Where peers reach the node over TCP.
+    pub fn peer_addrs(&self) -> Vec<SocketAddr> {
+        addresses(&self.peer)
+    }
+
+    /// Where clients reach the node over TCP.
+    pub fn client_addrs(&self) -> Vec<SocketAddr> {
+        addresses(&self.client.client)
+    }
+
+    /// Serves peers; the rest is served when the member is ready.
+    pub(super) fn serve_peers<P: Platform<Transport = GrpcTransport>>(
         self,
+        platform: &P,
         api: &Arc<Api<P>>,
         config: &Config,
         ending: &Ending,
         connections: &TaskTracker,
-    ) -> Result<Vec<SocketAddr>, StartError> {
+    ) -> ClientSockets {
+        // Heartbeats wait for nobody: on the core runtime, where consensus is.
+        let shared = Connections::new(peer_transport(), Dealer::none());
+        let router = peer_router(http::state(api, config.http.clone()), http::cluster(api))
+            .route_service("/vetchpb.Peer/{method}", platform.transport().service());
+        let offered = ToAll(TowerToHyperService::new(router));
+        for (socket, url) in self.peer.into_iter().zip(&config.listen.peer_urls) {
+            let address = shown(&socket, url);
+            let listener = Listener::new(socket, None, offered.clone(), shared.clone());
+            drop(connections.spawn(listener.run(ending.clone(), connections.clone())));
+            tracing::info!(address, "serving peer traffic");
+        }
+        self.client
+    }
+}
+
+impl ClientSockets {
+    /// Serves on all of them.
+    pub(super) fn serve<P: Platform>(
+        self,
+        api: &Arc<Api<P>>,
+        config: &Config,
+        tls: Option<&Arc<Tls>>,
+        ending: &Ending,
+        connections: &TaskTracker,
+    ) {
         let shared = Connections::new(transport(config), self.dealer);
         let http = http::state(api, config.http.clone());
-        let tls = open_tls(config)?;
         let start = |(socket, url): (Listening, &Url), router: fn(HttpState) -> Router, offer| {
             let mut http = http.clone();
-            let tls = tls.clone().filter(|_| url.scheme().is_tls());
+            let tls = tls.cloned().filter(|_| url.scheme().is_tls());
             assert_eq!(tls.is_some(), url.scheme().is_tls(), "{url} has what its scheme says");
             if tls.is_some() {
                 // A name that is not the server's own has no certificate: nothing to rebind.
@@ -104,17 +159,13 @@ impl Sockets {
             }
             let service = EdgeService::new(Arc::clone(api), router(http), offer);
             let listener = Listener::new(socket, tls, service, shared.clone());
-            drop(tokio::spawn(listener.run(ending.clone(), connections.clone())));
+            drop(connections.spawn(listener.run(ending.clone(), connections.clone())));
         };
         let offer = if self.client_http.is_empty() { Offer::Both } else { Offer::GrpcOnly };
-        let mut addresses = Vec::new();
         for (socket, url) in self.client.into_iter().zip(&config.listen.client_urls) {
-            // Fails for what is no socket only.
-            let address = socket.local_addr().ok().flatten();
+            let address = shown(&socket, url);
             start((socket, url), client_router, offer);
-            let at = address.map_or_else(|| url.to_string(), |address| address.to_string());
-            tracing::info!(address = at, "ready to serve client requests");
-            addresses.extend(address);
+            tracing::info!(address, "ready to serve client requests");
         }
         for listening in self.client_http.into_iter().zip(&config.listen.client_http_urls) {
             start(listening, client_router, Offer::HttpOnly);
@@ -122,12 +173,22 @@ impl Sockets {
         for listening in self.metrics.into_iter().zip(&config.listen.metrics_urls) {
             start(listening, metrics_router, Offer::HttpOnly);
         }
-        Ok(addresses)
     }
 }
 
-/// The listeners' certificate, if one of them has use for it.
-fn open_tls(config: &Config) -> Result<Option<Arc<Tls>>, TlsError> {
+fn addresses(sockets: &[Listening]) -> Vec<SocketAddr> {
+    // Fails for what is no socket only.
+    sockets.iter().filter_map(|socket| socket.local_addr().ok().flatten()).collect()
+}
+
+/// The address as the log has it: with the port that was chosen.
+fn shown(socket: &Listening, url: &Url) -> String {
+    let address = socket.local_addr().ok().flatten();
+    address.map_or_else(|| url.to_string(), |address| address.to_string())
+}
+
+/// The certificate of the listeners for clients, if one of them has use for it.
+pub(super) fn open_tls(config: &Config) -> Result<Option<Arc<Tls>>, TlsError> {
     let listen = &config.listen;
     let urls =
         listen.client_urls.iter().chain(&listen.client_http_urls).chain(&listen.metrics_urls);
@@ -148,5 +209,18 @@ fn transport(config: &Config) -> Transport {
         keepalive_interval: config.keepalive.interval,
         keepalive_timeout: config.keepalive.timeout.unwrap_or(NO_TIMEOUT),
         header_timeout: HEADER_TIMEOUT,
+        stream_window: CLIENT_WINDOW,
+    }
+}
+
+/// Peers are no clients: they ping as they like, and it is they who find out that a connection died.
+fn peer_transport() -> Transport {
+    Transport {
+        max_concurrent_streams: PEER_STREAMS,
+        keepalive_min_time: None,
+        keepalive_interval: None,
+        keepalive_timeout: NO_TIMEOUT,
+        header_timeout: HEADER_TIMEOUT,
+        stream_window: PEER_WINDOW,
     }
 }

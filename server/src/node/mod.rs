@@ -30,8 +30,10 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use vetch_raft::platform::tokio::Tokio;
+use vetch_raft::transport::grpc::GrpcTransport;
 use vetch_raft::{Platform, Replica};
 use vetch_storage::Fatal;
 use vetch_storage::engine::Options;
@@ -45,6 +47,7 @@ use crate::edge::connection::Ending;
 use crate::metrics::Metrics;
 use crate::rpc::Api;
 
+pub use listen::Sockets;
 pub use start::StartError;
 
 /// A running member.
@@ -53,10 +56,16 @@ pub struct Node<P: Platform> {
     replica: Replica<P>,
     api: Arc<Api<P>>,
     client_addrs: Vec<SocketAddr>,
+    peer_addrs: Vec<SocketAddr>,
     fatal: tokio::sync::mpsc::UnboundedReceiver<Fatal>,
-    /// Ends listeners, connections and streams.
+    /// Cancelled when clients are served.
+    ready: CancellationToken,
+    /// Ends listeners, connections and streams of clients.
     ending: Ending,
     connections: TaskTracker,
+    /// Those of peers, which the replica needs until its end.
+    peer_ending: Ending,
+    peer_connections: TaskTracker,
     background: Background<P>,
 }
 
@@ -64,6 +73,16 @@ impl<P: Platform> Node<P> {
     /// Where clients reach it over TCP; tells the ports when 0 was asked for.
     pub fn client_addrs(&self) -> &[SocketAddr] {
         &self.client_addrs
+    }
+
+    /// Where peers reach it over TCP.
+    pub fn peer_addrs(&self) -> &[SocketAddr] {
+        &self.peer_addrs
+    }
+
+    /// Resolves when clients are served: the member has a leader, and has caught up with it.
+    pub async fn serving(&self) {
+        self.ready.cancelled().await;
     }
 
     /// The services' state.
@@ -106,7 +125,7 @@ pub async fn run(
     }
 }
 
-async fn run_on<P: Platform>(
+async fn run_on<P: Platform<Transport = GrpcTransport>>(
     platform: P,
     config: Config,
     metrics: Arc<Metrics>,
@@ -119,10 +138,16 @@ async fn run_on<P: Platform>(
         node = Node::start(platform, config, metrics) => node?,
         _ = &mut stopped => return Ok(()),
     };
-    ready();
-    let failed = tokio::select! {
-        _ = &mut stopped => None,
-        fatal = node.failed() => Some(fatal),
+    let serving = node.ready.clone();
+    let mut ready = Some(ready);
+    let failed = loop {
+        tokio::select! {
+            _ = &mut stopped => break None,
+            fatal = node.failed() => break Some(fatal),
+            () = serving.cancelled(), if ready.is_some() => {
+                ready.take().into_iter().for_each(|ready| ready());
+            }
+        }
     };
     match failed {
         None => {

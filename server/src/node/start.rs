@@ -1,24 +1,30 @@
 //! From the configuration to a node that serves.
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use vetch_proto::etcdserverpb::Member;
 use vetch_proto::vetchpb::ClusterVersionSet;
 use vetch_proto::vetchpb::proposal::Command;
+use vetch_raft::manifest::Manifest;
+use vetch_raft::manifest::identity::{cluster_id, initial_member_id};
 use vetch_raft::replica::Start;
+use vetch_raft::transport::grpc::GrpcTransport;
 use vetch_raft::{OpenError, Platform, Replica, Settings};
+use vetch_storage::NodeId;
 
 use super::background::Background;
-use super::listen::Sockets;
+use super::listen::{ClientSockets, Sockets, open_tls};
 use super::observer::Observer;
 use super::services::Services;
 use super::{Node, gauges};
-use crate::config::{ClusterState, Config, Url};
+use crate::config::{ClusterState, Config, ConfigError, InitialMember, Url};
 use crate::edge::connection::Ending;
-use crate::edge::tls::TlsError;
+use crate::edge::tls::{Tls, TlsError};
 use crate::metrics::Metrics;
 use crate::rpc::Api;
 use crate::version::CLUSTER_VERSION;
@@ -29,6 +35,9 @@ pub enum StartError {
     /// Log or engine.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// The members of the cluster to begin.
+    #[error(transparent)]
+    Bootstrap(#[from] ConfigError),
     /// A socket.
     #[error("cannot listen on {url}: {error}")]
     Listen {
@@ -58,57 +67,156 @@ const MAX_INFLIGHT_PROPOSALS: usize = 5_000;
 /// Bytes of proposals that may wait at once.
 const MAX_INFLIGHT_BYTES: usize = 256 * 1024 * 1024;
 
-impl<P: Platform> Node<P> {
-    /// Starts a member. It serves when this returns.
+impl<P: Platform<Transport = GrpcTransport>> Node<P> {
+    /// Starts a member: its peers reach it when this returns, its clients when it is
+    /// [`serving`](Self::serving).
     pub async fn start(
         platform: P,
         config: Config,
         metrics: Arc<Metrics>,
     ) -> Result<Self, StartError> {
-        refuse_joining(&config)?;
-        let sockets = Sockets::bind(&config)?;
+        let sockets = Sockets::bind(&config.listen)?;
+        Self::start_on(sockets, platform, config, metrics).await
+    }
+
+    /// As [`start`](Self::start), on sockets that are bound already to what `config` names.
+    pub async fn start_on(
+        sockets: Sockets,
+        platform: P,
+        config: Config,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, StartError> {
+        let initial = initial_members(&config)?;
+        let tls = open_tls(&config)?;
+        let (client_addrs, peer_addrs) = (sockets.client_addrs(), sockets.peer_addrs());
         let (reports, fatal) = mpsc::unbounded_channel();
         let services = Services::new(&platform, &config, &metrics, reports);
-        let replica = open(&platform, &config, services.observer()).await?;
-        let ending = Ending::default();
+        let replica = open(&platform, &config, &initial, services.observer()).await?;
+        let (ending, peer_ending) = (Ending::default(), Ending::default());
         let api = services.serve(&replica, ending.drain.clone());
         gauges::mirror(&api);
         let background = Background::start(&platform, &config, &api);
-        set_cluster_version(&api).await;
-        let connections = TaskTracker::new();
-        let client_addrs = sockets.serve(&api, &config, &ending, &connections)?;
-        Ok(Self { replica, api, client_addrs, fatal, ending, connections, background })
+        let (connections, peer_connections) = (TaskTracker::new(), TaskTracker::new());
+        let sockets =
+            sockets.serve_peers(&platform, &api, &config, &peer_ending, &peer_connections);
+        let ready = CancellationToken::new();
+        let waiting = WaitingForTheCluster {
+            api: Arc::clone(&api),
+            sockets,
+            config,
+            tls,
+            ending: ending.clone(),
+            connections: connections.clone(),
+            ready: ready.clone(),
+        };
+        // Tracked, so that a stop waits for it.
+        drop(connections.spawn(waiting.serve_clients()));
+        Ok(Self {
+            replica,
+            api,
+            client_addrs,
+            peer_addrs,
+            fatal,
+            ready,
+            ending,
+            connections,
+            peer_ending,
+            peer_connections,
+            background,
+        })
     }
 }
 
-/// A member that is to join must not begin a cluster of its own instead. With data, the flag has no
-/// effect, as in etcd.
-fn refuse_joining(config: &Config) -> Result<(), StartError> {
-    let is_fresh = !config.data_dir.join("MANIFEST").exists();
-    match config.bootstrap.state {
-        ClusterState::Existing if is_fresh => Err(StartError::NotBuilt {
+/// A member that has no answers yet: it has no leader, or is behind.
+struct WaitingForTheCluster<P: Platform> {
+    api: Arc<Api<P>>,
+    sockets: ClientSockets,
+    config: Config,
+    tls: Option<Arc<Tls>>,
+    ending: Ending,
+    connections: TaskTracker,
+    ready: CancellationToken,
+}
+
+impl<P: Platform> WaitingForTheCluster<P> {
+    /// Serves clients once the group knows this member. Until then the system holds their
+    /// connections, as etcd lets it.
+    async fn serve_clients(self) {
+        let Self { api, sockets, config, tls, ending, connections, ready } = self;
+        let known = async {
+            api.replica.published().await;
+            set_cluster_version(&api).await;
+        };
+        tokio::select! {
+            () = known => {}
+            () = ending.drain.cancelled() => return,
+        }
+        sockets.serve(&api, &config, tls.as_ref(), &ending, &connections);
+        ready.cancel();
+    }
+}
+
+/// Who begins the cluster, this member first; nobody in a data directory that has begun.
+fn initial_members(config: &Config) -> Result<Vec<InitialMember>, StartError> {
+    if has_begun(&config.data_dir) {
+        return Ok(Vec::new());
+    }
+    if config.bootstrap.state == ClusterState::Existing {
+        // A member that is to join must not begin a cluster of its own instead.
+        return Err(StartError::NotBuilt {
             what: "joining a cluster (--initial-cluster-state=existing)".to_owned(),
-            instead: "this version runs one member only; start it with --initial-cluster-state=new",
-        }),
-        ClusterState::Existing | ClusterState::New => Ok(()),
+            instead: "begin a new cluster with all its members in --initial-cluster",
+        });
+    }
+    let mut members = config.bootstrap.initial_members(&config.name)?;
+    members.sort_by_key(|member| member.name != config.name);
+    Ok(members)
+}
+
+/// Whether the directory has a log, and with it members of its own. What cannot be read is left to
+/// the replica, which says what is wrong.
+fn has_begun(data_dir: &Path) -> bool {
+    let path = data_dir.join("MANIFEST");
+    match std::fs::read(&path) {
+        Ok(bytes) => Manifest::decode(&path, &bytes).is_ok_and(|manifest| manifest.initialized),
+        Err(_) => false,
     }
 }
 
 async fn open<P: Platform>(
     platform: &P,
     config: &Config,
+    initial: &[InitialMember],
     observer: Observer<P>,
 ) -> Result<Replica<P>, OpenError> {
-    let peer_urls: Vec<String> = texts(&config.bootstrap.advertise_peer_urls);
-    let id = vetch_raft::manifest::identity::initial_member_id(&peer_urls, &config.bootstrap.token);
-    let member = Member {
-        id: id.get(),
-        name: config.name.clone(),
-        peer_ur_ls: peer_urls,
-        client_ur_ls: texts(&config.bootstrap.advertise_client_urls),
-        is_learner: false,
+    let record = |name: &str, peer_urls: &[Url]| {
+        let peer_urls = texts(peer_urls);
+        Member {
+            id: initial_member_id(&peer_urls, &config.bootstrap.token).get(),
+            name: name.to_owned(),
+            peer_ur_ls: peer_urls,
+            ..Member::default()
+        }
     };
-    let settings = Settings {
+    let mut records = initial.iter().map(|member| record(&member.name, &member.peer_urls));
+    // One that has begun keeps its id and URLs, whatever the flags say.
+    let own = || record(&config.name, &config.bootstrap.advertise_peer_urls);
+    let own = records.next().unwrap_or_else(own);
+    let peers: Vec<Member> = records.collect();
+    let all: Vec<NodeId> = peers.iter().chain([&own]).map(|member| NodeId(member.id)).collect();
+    let start = Start {
+        data_dir: config.data_dir.clone(),
+        settings: settings(config, NodeId(own.id)),
+        cluster: cluster_id(&all),
+        member: Member { client_ur_ls: texts(&config.bootstrap.advertise_client_urls), ..own },
+        peers,
+        observer: Arc::new(observer),
+    };
+    Replica::open(platform.clone(), start).await
+}
+
+fn settings(config: &Config, id: NodeId) -> Settings {
+    Settings {
         id,
         heartbeat_interval: config.raft.heartbeat_interval,
         election_timeout: config.raft.election_timeout,
@@ -117,16 +225,7 @@ async fn open<P: Platform>(
         catchup_entries: config.raft.snapshot_catchup_entries,
         max_inflight_proposals: MAX_INFLIGHT_PROPOSALS,
         max_inflight_bytes: MAX_INFLIGHT_BYTES,
-    };
-    let start = Start {
-        data_dir: config.data_dir.clone(),
-        settings,
-        cluster: vetch_raft::manifest::identity::cluster_id(&[id]),
-        member,
-        peers: Vec::new(),
-        observer: Arc::new(observer),
-    };
-    Replica::open(platform.clone(), start).await
+    }
 }
 
 fn texts(urls: &[Url]) -> Vec<String> {

@@ -15,6 +15,8 @@ impl<P: Platform> Node<P> {
     /// Stops: no new connection or request, open streams end, what is under way may finish within a
     /// moment; then the log is closed with everything acknowledged in it.
     pub async fn shutdown(self) {
+        // First, while clients are still served: nobody has to wait for an election.
+        self.replica.resign().await;
         self.ending.drain.cancel();
         self.connections.close();
         if tokio::time::timeout(DRAIN, self.connections.wait()).await.is_err() {
@@ -28,14 +30,20 @@ impl<P: Platform> Node<P> {
         self.background.abort();
         self.replica.shutdown().await;
         self.background.ended().await;
+        self.peer_ending.drain.cancel();
+        self.peer_ending.cut.cancel();
+        self.peer_connections.close();
+        self.peer_connections.wait().await;
     }
 
     /// Ends without order, after [`failed`](Self::failed): nobody is answered any more, for nothing
     /// this node says can be trusted, and nothing more is written. What the replica holds is given
     /// back when the process ends.
     pub fn abandon(self) {
-        self.ending.drain.cancel();
-        self.ending.cut.cancel();
+        for ending in [&self.ending, &self.peer_ending] {
+            ending.drain.cancel();
+            ending.cut.cancel();
+        }
         self.background.abort();
     }
 }

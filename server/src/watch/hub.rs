@@ -143,7 +143,10 @@ impl<P: Platform> WatchHub<P> {
             return;
         };
         let mut fallen = Vec::new();
-        for batch in applied.iter().flat_map(|applied| &applied.events) {
+        let tail = state.tail;
+        let batches = applied.iter().flat_map(|applied| &applied.events);
+        // A member that begins while it applies is shown a view before it hears of what is in it.
+        for batch in batches.filter(|batch| batch.revision > tail) {
             fallen.append(&mut self.publish(state, batch));
         }
         state.view = view.clone();

@@ -1,10 +1,12 @@
 //! Whole nodes, many in this one process: real files, real sockets on ports the system chooses.
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the answer")]
 
+mod cluster;
 mod health;
 mod history;
 mod leases;
 mod limits;
 mod member;
+mod replication;
 mod restart;
 mod stopping;

@@ -12,6 +12,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tonic::transport::{Channel, Endpoint};
+use vetch_proto::etcdserverpb::cluster_client::ClusterClient;
 use vetch_proto::etcdserverpb::kv_client::KvClient;
 use vetch_proto::etcdserverpb::lease_client::LeaseClient;
 use vetch_proto::etcdserverpb::maintenance_client::MaintenanceClient;
@@ -21,7 +22,7 @@ use vetch_raft::disk::{DiskError, DiskObserver};
 use vetch_raft::platform::tokio::Tokio;
 use vetch_server::config::{Config, Loaded, load};
 use vetch_server::metrics::Metrics;
-use vetch_server::node::{Node, StartError};
+use vetch_server::node::{Node, Sockets, StartError};
 use vetch_storage::engine::Options;
 use vetch_storage::engine::fjall::FjallEngine;
 
@@ -65,12 +66,20 @@ impl Member {
 
     pub(crate) async fn try_start(dir: &Path, flags: &[&str]) -> Result<Self, StartError> {
         let config = config(dir, flags);
+        let sockets = Sockets::bind(&config.listen)?;
+        let member = Self::start_on(sockets, config).await?;
+        within("the node serves", member.node.serving()).await;
+        Ok(member)
+    }
+
+    /// One that may have to wait for others before it serves.
+    pub(crate) async fn start_on(sockets: Sockets, config: Config) -> Result<Self, StartError> {
         let metrics = Arc::new(Metrics::new(&config));
         let options = Options { memory_budget: 64 << 20 };
         let gate = Arc::new(Gate::default());
         let open = move |dir: &Path| Engine::open(dir, options);
         let platform = Tokio::new("fjall", open, Arc::clone(&gate) as Arc<dyn DiskObserver>);
-        let node = Node::start(platform, config, metrics).await?;
+        let node = Node::start_on(sockets, platform, config, metrics).await?;
         let addr = node.client_addrs()[0];
         Ok(Self { node, gate, addr })
     }
@@ -97,6 +106,10 @@ impl Member {
 
     pub(crate) async fn maintenance(&self) -> MaintenanceClient<Channel> {
         MaintenanceClient::new(self.channel().await)
+    }
+
+    pub(crate) async fn cluster(&self) -> ClusterClient<Channel> {
+        ClusterClient::new(self.channel().await)
     }
 
     /// Puts, and gives back the header.
@@ -145,7 +158,7 @@ pub(crate) fn all() -> RangeRequest {
     RangeRequest { key: vec![0].into(), range_end: vec![0].into(), ..RangeRequest::default() }
 }
 
-async fn http(addr: SocketAddr, path: &str) -> Option<(u16, String)> {
+pub(crate) async fn http(addr: SocketAddr, path: &str) -> Option<(u16, String)> {
     let mut socket = TcpStream::connect(addr).await.ok()?;
     let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     socket.write_all(request.as_bytes()).await.ok()?;

@@ -3,7 +3,7 @@
 use crate::config::flags::Flag;
 use crate::config::flags::Kind::{Bool, Duration, OneOf, Sequence, Text, Urls};
 
-const DISCOVERY: &str = "discovery is not built; list the member in --initial-cluster";
+const DISCOVERY: &str = "discovery is not built; list the members in --initial-cluster";
 
 const fn discovery(
     name: &'static str,
@@ -26,7 +26,8 @@ pub(super) const FLAGS: &[Flag] = &[
         "initial-cluster",
         Text,
         "default=http://localhost:2380",
-        "Members at bootstrap, name=URL, comma-separated; only this member for now.",
+        "Members that begin a cluster, name=URL, comma-separated, the same for all; without effect once \
+         the data directory exists.",
     ),
     Flag::new(
         "initial-cluster-state",

@@ -3,7 +3,7 @@
 use crate::config::flags::Flag;
 use crate::config::flags::Kind::{Bool, Duration, Int, Uint};
 
-const ONE_MEMBER: &str = "it compares members, and clusters of several members are not built yet";
+const NOT_COMPARED: &str = "members do not compare what they store yet";
 const FORGOTTEN: &str = "it has had no effect since etcd 0.5";
 
 pub(super) const FLAGS: &[Flag] = &[
@@ -13,14 +13,14 @@ pub(super) const FLAGS: &[Flag] = &[
         "0s",
         "Time between comparisons of the members' data.",
     )
-    .ignored(ONE_MEMBER),
+    .ignored(NOT_COMPARED),
     Flag::new(
         "compact-hash-check-time",
         Duration,
         "1m",
         "Time between comparisons of the members' compaction hashes.",
     )
-    .ignored(ONE_MEMBER),
+    .ignored(NOT_COMPARED),
     Flag::new(
         "compaction-batch-limit",
         Int,

@@ -4,7 +4,7 @@ use crate::config::flags::Flag;
 use crate::config::flags::Kind::{Bool, OneOf, Origins, Sequence, Text, Uint, Words};
 
 const OWN_CLIENT: &str = "a member calls itself for the JSON gateway only, which is not built yet";
-const PEER_TLS: &str = "TLS between members is not built yet, nor are clusters of several members";
+const PEER_TLS: &str = "TLS between members is not built yet";
 
 pub(super) const FLAGS: &[Flag] = &[
     Flag::new(

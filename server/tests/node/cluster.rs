@@ -1,0 +1,115 @@
+//! Several nodes that are one cluster.
+
+use std::net::SocketAddr;
+
+use futures::future::join_all;
+use tempfile::TempDir;
+use vetch_server::config::Config;
+use vetch_server::node::Sockets;
+
+use crate::member::{Member, config, directory, within};
+
+/// Quick elections, so that a test waits for none.
+pub(crate) const QUICK: [&str; 2] = ["--heartbeat-interval=50", "--election-timeout=500"];
+
+/// A cluster's members, each started or stopped.
+pub(crate) struct Cluster {
+    places: Vec<Place>,
+    members: Vec<Option<Member>>,
+}
+
+/// What a member is started from, again and again.
+pub(crate) struct Place {
+    pub(crate) dir: TempDir,
+    pub(crate) flags: Vec<String>,
+    pub(crate) peer: SocketAddr,
+}
+
+impl Place {
+    fn config(&self) -> Config {
+        let flags: Vec<&str> = self.flags.iter().map(String::as_str).collect();
+        config(self.dir.path(), &flags)
+    }
+
+    /// Starts the member on its own ports.
+    pub(crate) async fn start(&self) -> Member {
+        let config = self.config();
+        Member::start_on(Sockets::bind(&config.listen).unwrap(), config).await.unwrap()
+    }
+}
+
+impl Cluster {
+    /// `size` members, all of them serving.
+    pub(crate) async fn start(size: usize, flags: &[&str]) -> Self {
+        let (places, sockets) = Self::prepare(size, flags);
+        let starts = places.iter().zip(sockets);
+        let starts = starts.map(|(place, sockets)| Member::start_on(sockets, place.config()));
+        let members: Vec<Member> =
+            join_all(starts).await.into_iter().map(|member| member.unwrap()).collect();
+        for member in &members {
+            within("all members serve", member.node.serving()).await;
+        }
+        Self { places, members: members.into_iter().map(Some).collect() }
+    }
+
+    /// Directories and sockets, of members that know of each other.
+    pub(crate) fn prepare(size: usize, flags: &[&str]) -> (Vec<Place>, Vec<Sockets>) {
+        // The ports are the system's choice; only then can the members be told of them.
+        let unused = directory();
+        let free = |_| Sockets::bind(&config(unused.path(), &[]).listen).unwrap();
+        let sockets: Vec<Sockets> = (0..size).map(free).collect();
+        let names = (1..=size).map(|number| format!("m{number}"));
+        let all: Vec<String> = names
+            .clone()
+            .zip(&sockets)
+            .map(|(name, sockets)| format!("{name}=http://{}", sockets.peer_addrs()[0]))
+            .collect();
+        let places = names.zip(&sockets).map(|(name, sockets)| {
+            let (peer, client) = (sockets.peer_addrs()[0], sockets.client_addrs()[0]);
+            let mut all_flags: Vec<String> = flags.iter().map(|&flag| flag.to_owned()).collect();
+            all_flags.extend([
+                format!("--name={name}"),
+                format!("--initial-cluster={}", all.join(",")),
+                format!("--listen-peer-urls=http://{peer}"),
+                format!("--initial-advertise-peer-urls=http://{peer}"),
+                format!("--listen-client-urls=http://{client}"),
+                format!("--advertise-client-urls=http://{client}"),
+            ]);
+            Place { dir: directory(), flags: all_flags, peer }
+        });
+        (places.collect(), sockets)
+    }
+
+    /// A member that runs.
+    pub(crate) fn member(&self, at: usize) -> &Member {
+        self.members[at].as_ref().unwrap()
+    }
+
+    /// Those that run.
+    pub(crate) fn running(&self) -> impl Iterator<Item = &Member> {
+        self.members.iter().flatten()
+    }
+
+    pub(crate) fn place(&self, at: usize) -> &Place {
+        &self.places[at]
+    }
+
+    pub(crate) fn place_mut(&mut self, at: usize) -> &mut Place {
+        &mut self.places[at]
+    }
+
+    /// Stops one in order.
+    pub(crate) async fn stop(&mut self, at: usize) {
+        self.members[at].take().unwrap().stop().await;
+    }
+
+    /// Starts one that is stopped; it may not serve yet.
+    pub(crate) async fn start_again(&mut self, at: usize) {
+        self.members[at] = Some(self.places[at].start().await);
+    }
+
+    pub(crate) async fn stop_all(self) {
+        let members = self.members.into_iter().flatten();
+        join_all(members.map(Member::stop)).await;
+    }
+}
