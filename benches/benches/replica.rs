@@ -45,6 +45,7 @@ fn start<P: Platform>(data_dir: &Path) -> Start<P> {
         cluster: ClusterId(1),
         member: Member { name: "bench".into(), ..Member::default() },
         peers: Vec::new(),
+        bootstrap: vetch_raft::Bootstrap::New,
         observer: Arc::new(Nobody),
     }
 }

@@ -18,6 +18,7 @@ pub use openraft::AsyncRuntime;
 pub use openraft::async_runtime::Instant;
 pub use platform::Platform;
 pub use replica::{
-    ApplyObserver, LeaderChange, LeaderChanges, OpenError, ProposeError, ReadIndexError, Replica,
-    Settings, Start, Status, TransferError,
+    ApplyObserver, Bootstrap, LeaderChange, LeaderChanges, MemberChange, MemberChangeError,
+    MemberRules, OpenError, ProposeError, ReadIndexError, Replica, Settings, Start, Status,
+    StopReason, TransferError,
 };

@@ -58,6 +58,13 @@ impl Members {
         if self.set(said) { self.members.get(&id) } else { None }
     }
 
+    /// Moves a member to other peer URLs; `None` if there is no such member.
+    pub(crate) fn update(&mut self, id: NodeId, peer_urls: &[String]) -> Option<&Member> {
+        let member = self.members.get_mut(&id)?;
+        member.peer_ur_ls = peer_urls.to_vec();
+        Some(member)
+    }
+
     /// Removes a member for good.
     pub(crate) fn remove(&mut self, id: NodeId) {
         self.members.remove(&id);

@@ -13,13 +13,15 @@ use openraft::storage::{ApplyResponder, EntryResponder, RaftStateMachine};
 use openraft_rt::{AsyncRuntime, Instant};
 use prost::Message;
 use tokio::sync::oneshot;
+use vetch_proto::etcdserverpb::Member;
 use vetch_proto::vetchpb::{MemberRecord, Proposal};
 use vetch_storage::{Applied, Entry, Fatal, LogId, NodeId, StateMachine};
 
 use crate::platform::{Platform, yield_now};
-use crate::replica::ApplyObserver;
 use crate::replica::awaited::Awaited;
 use crate::replica::progress::Progress;
+use crate::replica::stop::Stop;
+use crate::replica::{ApplyObserver, StopReason};
 use crate::types::cause::into_io;
 use crate::types::membership::{decode_membership, encode_membership};
 use crate::types::{
@@ -48,6 +50,7 @@ pub(crate) struct Applier<P: Platform> {
     observer: Arc<dyn ApplyObserver<P>>,
     progress: Arc<Progress>,
     awaited: Arc<Awaited>,
+    stop: Arc<Stop>,
     marks: Arc<SnapshotMarks>,
     /// Dropped with the applier: tells the replica's shutdown that the engine is no longer written.
     _gone: oneshot::Sender<()>,
@@ -62,12 +65,14 @@ struct Batch<P: Platform> {
 }
 
 impl<P: Platform> Applier<P> {
+    #[expect(clippy::too_many_arguments, reason = "what the parts of a replica share, in one call")]
     pub(crate) fn new(
         machine: StateMachine<P::Engine>,
         node: u64,
         observer: Arc<dyn ApplyObserver<P>>,
         progress: Arc<Progress>,
         awaited: Arc<Awaited>,
+        stop: Arc<Stop>,
         marks: Arc<SnapshotMarks>,
         gone: oneshot::Sender<()>,
     ) -> Result<Self, Fatal> {
@@ -75,7 +80,17 @@ impl<P: Platform> Applier<P> {
         progress.advance(machine.applied());
         progress.set_sole_voter(votes_alone(node, membership.membership()));
         marks.set_applied(machine.applied(), &membership);
-        Ok(Self { machine, node, membership, observer, progress, awaited, marks, _gone: gone })
+        Ok(Self {
+            machine,
+            node,
+            membership,
+            observer,
+            progress,
+            awaited,
+            stop,
+            marks,
+            _gone: gone,
+        })
     }
 
     fn apply_entry(&mut self, entry: types::Entry, batch: &mut Batch<P>) -> Result<Applied, Fatal> {
@@ -95,6 +110,11 @@ impl<P: Platform> Applier<P> {
                 Ok(applied)
             }
             Payload::Membership { membership, record } => {
+                let record = record.map(MemberRecord::decode).transpose();
+                let record = record.map_err(|e| undecodable(id, &e))?.unwrap_or_default();
+                if record.request_id != 0 && self.awaited.anybody() {
+                    batch.awaited.push((batch.applied.len(), record.request_id));
+                }
                 self.apply_membership(id, entry.log_id, membership, record)
             }
         }
@@ -105,13 +125,15 @@ impl<P: Platform> Applier<P> {
         id: LogId,
         raft_id: RaftLogId,
         membership: Membership,
-        record: Option<bytes::Bytes>,
+        record: MemberRecord,
     ) -> Result<Applied, Fatal> {
-        let record = record.map(MemberRecord::decode).transpose();
-        let record = record.map_err(|e| undecodable(id, &e))?.unwrap_or_default();
         let removed = (record.removed != 0).then_some(NodeId(record.removed));
         let encoded = encode_membership(&membership);
-        let entry = Entry::Membership { encoded, member: record.member, removed };
+        // Only what the group decides is in the entry: what the member says of itself may have changed
+        // since the leader looked.
+        let promoted = self.machine.members().get(NodeId(record.promoted));
+        let promoted = promoted.map(|known| Member { is_learner: false, ..known.clone() });
+        let entry = Entry::Membership { encoded, member: record.member.or(promoted), removed };
         let applied = self.machine.apply(id, entry)?;
         self.membership = StoredMembership::new(Some(raft_id), membership);
         Ok(applied)
@@ -143,6 +165,9 @@ impl<P: Platform> Applier<P> {
             self.awaited.applied(request, &batch.applied[at]);
         }
         batch.applied.clear();
+        if self.machine.members().is_removed(NodeId(self.node)) {
+            self.stop.raise(StopReason::Removed);
+        }
         Ok(())
     }
 }
@@ -171,7 +196,7 @@ fn stored_membership<E: vetch_storage::Engine>(
     Ok(StoredMembership::new(raft_log_id(id), membership))
 }
 
-fn undecodable(id: LogId, error: &prost::DecodeError) -> Fatal {
+pub(crate) fn undecodable(id: LogId, error: &prost::DecodeError) -> Fatal {
     Fatal::Corrupt {
         location: format!("log entry {} of term {}", id.index, id.term),
         expected: "an entry this version can decode".to_owned(),

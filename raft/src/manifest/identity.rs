@@ -26,6 +26,20 @@ pub fn cluster_id(initial_members: &[NodeId]) -> ClusterId {
     ClusterId(first_eight(hash))
 }
 
+/// A member added at run time: from its peer URLs and when, in seconds of Unix time.
+pub fn added_member_id<S: AsRef<str>>(peer_urls: &[S], unix_seconds: u64) -> NodeId {
+    initial_member_id(peer_urls, &unix_seconds.to_string())
+}
+
+/// The cluster that goes on with one member of `before` alone: another one to everybody who stays
+/// behind.
+pub(crate) fn forked_cluster_id(before: ClusterId, random: u64) -> ClusterId {
+    let mut hash = Sha1::new();
+    hash.update(before.0.to_be_bytes());
+    hash.update(random.to_be_bytes());
+    ClusterId(first_eight(hash))
+}
+
 fn first_eight(hash: Sha1) -> u64 {
     let digest = hash.finalize();
     let mut first = [0; 8];

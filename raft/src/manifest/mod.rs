@@ -42,6 +42,10 @@ pub struct Manifest {
     pub engine: String,
     /// The log has had its first entry: from then on an empty log is a lost one.
     pub initialized: bool,
+    /// It was made to join a cluster: the log's first entry comes from a leader.
+    pub joins: bool,
+    /// A cluster of this member alone is being made of what is here: to be completed.
+    pub forcing: bool,
 }
 
 /// Why a directory is refused.
@@ -98,6 +102,15 @@ struct Text {
     instance_id: String,
     engine: String,
     initialized: bool,
+    #[serde(default, skip_serializing_if = "is_unset")]
+    joins: bool,
+    #[serde(default, skip_serializing_if = "is_unset")]
+    forcing: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a field so")]
+const fn is_unset(flag: &bool) -> bool {
+    !*flag
 }
 
 #[derive(Debug, Deserialize)]
@@ -115,6 +128,8 @@ impl Manifest {
             instance_id: format!("{:x}", self.identity.instance),
             engine: self.engine.clone(),
             initialized: self.initialized,
+            joins: self.joins,
+            forcing: self.forcing,
         };
         let json = serde_json::to_string(&text).expect("plain fields always serialize");
         format!("{json} {:08x}\n", crc32fast::hash(json.as_bytes())).into_bytes()
@@ -145,7 +160,8 @@ impl Manifest {
             member: NodeId(id(&text.member_id)?),
             instance: id(&text.instance_id)?,
         };
-        Ok(Self { identity, engine: text.engine, initialized: text.initialized })
+        let Text { engine, initialized, joins, forcing, .. } = text;
+        Ok(Self { identity, engine, initialized, joins, forcing })
     }
 
     /// Refuses a directory of another engine.
@@ -174,6 +190,8 @@ mod tests {
             },
             engine: "fjall".into(),
             initialized: true,
+            joins: false,
+            forcing: true,
         }
     }
 

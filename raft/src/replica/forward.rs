@@ -83,6 +83,7 @@ fn refusal(answer: Result<Reply, AskError>) -> Option<Attempt> {
         Err(AskError::Link(LinkError::Unreachable(_))) => Some(Attempt::NotLeader),
         Err(AskError::Refused(refusal)) => match refusal.reason() {
             Reason::NotLeader | Reason::Stranger | Reason::Unreadable => Some(Attempt::NotLeader),
+            Reason::Removed => Some(Attempt::Done(Err(ProposeError::Stopped))),
             Reason::TooMany => Some(Attempt::Done(Err(ProposeError::TooManyRequests))),
             Reason::Stopping | Reason::TimedOut | Reason::Unspecified => None,
         },

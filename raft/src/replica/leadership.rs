@@ -1,7 +1,7 @@
 //! Who leads, as this member knows it; and the news of it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use openraft::ServerState;
 use openraft_rt::{AsyncRuntime, Instant, Select2, WatchReceiver};
@@ -24,7 +24,6 @@ pub(crate) struct Leadership<I> {
     leaders: Latest<Option<NodeId>>,
     /// When this member, following, last heard from its leader.
     heard: Mutex<Option<I>>,
-    learner: AtomicBool,
     changes: Latest<LeaderChange>,
 }
 
@@ -55,7 +54,6 @@ impl<I: Instant> Leadership<I> {
             leader: AtomicU64::new(0),
             leaders: Latest::new(None),
             heard: Mutex::new(None),
-            learner: AtomicBool::new(false),
             changes: Latest::new(LeaderChange::Lost),
         }
     }
@@ -89,10 +87,6 @@ impl<I: Instant> Leadership<I> {
     /// When the leader last spoke to this member.
     pub(crate) fn last_heard(&self) -> Option<I> {
         *self.heard.lock()
-    }
-
-    pub(crate) fn is_learner(&self) -> bool {
-        self.learner.load(Ordering::Acquire)
     }
 
     pub(crate) fn changes(&self) -> LeaderChanges {
@@ -130,7 +124,6 @@ pub(super) async fn follow<P: Platform>(inner: Arc<Inner<P>>) {
             let term = metrics.vote.leader_id().term;
             leadership.term.store(term, Ordering::Release);
             leadership.set_leader(metrics.current_leader.map(NodeId));
-            leadership.learner.store(metrics.state == ServerState::Learner, Ordering::Release);
             (metrics.state == ServerState::Leader).then_some(Term(term))
         };
         let announced = leadership.changes.get();

@@ -5,6 +5,7 @@
 //! - `service`: what this member does for its peers.
 //! - `read_index`, `progress`: linearizable reads, and what is applied.
 //! - `leadership`: who leads. `transfer`: another member made leader. `checkpoint`: the engine made durable, the log let go of.
+//! - [`membership`]: who is in the group. `force`: a group of one made of what is left of another.
 //! - `stop`, `shutdown`: why a replica ends, and how.
 
 use std::fmt;
@@ -12,9 +13,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use openraft::{Raft, RaftMetrics};
 use openraft_rt::{AsyncRuntime, Watch, WatchReceiver};
 use parking_lot::Mutex;
+use vetch_proto::etcdserverpb::Member;
 use vetch_proto::vetchpb::Proposal;
 use vetch_proto::vetchpb::proposal::Command;
 use vetch_storage::machine::Compactor;
@@ -32,8 +35,10 @@ pub(crate) mod admission;
 pub(crate) mod awaited;
 mod checkpoint;
 mod config;
+mod force;
 mod forward;
 mod leadership;
+pub mod membership;
 pub(crate) mod progress;
 mod propose;
 mod read_index;
@@ -44,7 +49,9 @@ pub(crate) mod stop;
 mod transfer;
 
 pub use leadership::LeaderChanges;
-pub use start::Start;
+pub use membership::{MemberChange, MemberChangeError, MemberRules};
+pub use start::{Bootstrap, Start};
+pub use stop::StopReason;
 pub use transfer::TransferError;
 
 /// How a replica behaves; all resolved, nothing left to default here.
@@ -90,7 +97,7 @@ pub struct Status {
     pub leader: Option<NodeId>,
     /// This member leads.
     pub is_leader: bool,
-    /// This member is a learner.
+    /// This member is a learner, as far as it knows.
     pub is_learner: bool,
     /// The newest entry known to be committed.
     pub committed: LogIndex,
@@ -141,6 +148,12 @@ pub enum OpenError {
         /// Where the log ends.
         last: LogIndex,
     },
+    /// The data directory's member was removed from its cluster; its id never comes back.
+    #[error(
+        "the member has been permanently removed from the cluster: remove its data directory, and add \
+         it again, under a new id"
+    )]
+    Removed,
     /// The data directory is not one this member can run on.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
@@ -220,6 +233,8 @@ pub(crate) struct Inner<P: Platform> {
     rounds: read_index::Rounds,
     peers: Arc<Peers<P>>,
     awaited: Arc<awaited::Awaited>,
+    /// Held by the one change of the group that is under way here.
+    changing: tokio::sync::Mutex<()>,
     /// The group knows this member's name and client URLs.
     published: Latest<bool>,
     stop: Arc<stop::Stop>,
@@ -330,9 +345,23 @@ impl<P: Platform> Replica<P> {
         self.inner.resign().await;
     }
 
+    /// Changes who is in the group, by way of its leader, and returns its members then. Changes are
+    /// carried out one at a time.
+    ///
+    /// A member that removes itself gets its answer, and must stop after it: see
+    /// [`fatal`](Self::fatal).
+    pub fn change_membership(
+        &self,
+        change: MemberChange,
+        rules: MemberRules,
+    ) -> BoxFuture<'static, Result<Vec<Member>, MemberChangeError>> {
+        let inner = Arc::clone(&self.inner);
+        Box::pin(async move { inner.change_membership(change, rules).await })
+    }
+
     /// Resolves when the node must stop, with the reason. Pending as long as all is well.
-    pub async fn fatal(&self) -> Fatal {
-        self.inner.stop.fatal().await
+    pub async fn fatal(&self) -> StopReason {
+        self.inner.stop.reason().await
     }
 
     /// Hands leadership to another voter that is ready, stops taking proposals, answers or fails what waits, flushes and closes the log. Later calls
@@ -350,11 +379,17 @@ impl<P: Platform> Inner<P> {
             term: self.leadership.term(),
             leader: self.leader_with_quorum(),
             is_leader: leading.is_some(),
-            is_learner: self.leadership.is_learner(),
+            is_learner: self.is_learner(),
             committed: self.committed().max(applied),
             applied,
             pending: self.admission.pending(),
         }
+    }
+
+    /// A new voter that has yet to catch up is none: see [`membership`].
+    fn is_learner(&self) -> bool {
+        let view = self.views.latest();
+        view.members().get(self.identity.member).is_some_and(|member| member.is_learner)
     }
 
     fn committed(&self) -> LogIndex {

@@ -114,7 +114,7 @@ fn outcome<P: Platform>(answer: Answer<P>) -> Attempt {
 }
 
 /// The proposal's bytes: made once, then only referred to.
-fn encode(proposal: &Proposal) -> EncodedProposal {
+pub(super) fn encode(proposal: &Proposal) -> EncodedProposal {
     let mut bytes = BytesMut::with_capacity(proposal.encoded_len());
     proposal.encode_raw(&mut bytes);
     EncodedProposal(bytes.freeze())

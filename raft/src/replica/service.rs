@@ -6,13 +6,13 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream};
 use futures::{FutureExt, StreamExt};
-use openraft_rt::Instant;
+use openraft_rt::{AsyncRuntime, Instant};
 use vetch_proto::vetchpb::peer_reply::Reply;
 use vetch_proto::vetchpb::peer_request::Request;
 use vetch_proto::vetchpb::refusal::Reason;
 use vetch_proto::vetchpb::{
-    AppendReply, AppendRequest, ForwardedProposal, PeerReply, PeerRequest, ProposalDone,
-    ReadIndexReply, ReadIndexRequest, Refusal, append_reply,
+    AppendReply, AppendRequest, ForwardedProposal, Hello, MembersRequest, PeerReply, PeerRequest,
+    ProposalDone, ReadIndexReply, ReadIndexRequest, Refusal, append_reply,
 };
 
 use super::propose::{Attempt, InstantOf};
@@ -47,8 +47,11 @@ impl<P: Platform> PeerService for Service<P> {
 }
 
 impl<P: Platform> Inner<P> {
-    async fn answer(&self, request: PeerRequest) -> Result<Reply, Refusal> {
-        self.peers.roster.admit(request.hello.as_ref()).await?;
+    async fn answer(self: &Arc<Self>, request: PeerRequest) -> Result<Reply, Refusal> {
+        if request.hello.is_none() && matches!(request.request, Some(Request::Members(_))) {
+            return Ok(self.introduce().await);
+        }
+        self.admit(request.hello.as_ref()).await?;
         let unreadable = |error: Unreadable| wire::unreadable(&error);
         match request.request.ok_or(Unreadable("its request")).map_err(unreadable)? {
             Request::Heartbeat(append) => {
@@ -78,7 +81,31 @@ impl<P: Platform> Inner<P> {
             }
             Request::Propose(proposal) => self.take_proposal(proposal).await,
             Request::ReadIndex(request) => self.give_read_index(request).await,
+            Request::ChangeMember(request) => self.change_for_peer(request).await,
+            Request::Members(MembersRequest {}) => Ok(Reply::Members(self.members_reply())),
         }
+    }
+
+    /// Whether to listen to whoever says `hello`: it is who it should be, and was not removed.
+    async fn admit(&self, hello: Option<&Hello>) -> Result<(), Refusal> {
+        let from = self.peers.roster.admit(hello).await?;
+        if self.views.latest().members().is_removed(from) {
+            let message = format!("member {:x} was removed from the cluster for good", from.0);
+            return Err(refuse(Reason::Removed, message));
+        }
+        Ok(())
+    }
+
+    /// Tells a newcomer who is in the group: as the leader knows it, so that somebody who was just
+    /// added finds itself, or as this member does when no leader answers.
+    async fn introduce(self: &Arc<Self>) -> Reply {
+        let newest = async {
+            if let Ok(index) = self.read_index().await {
+                drop(self.wait_applied(index).await);
+            }
+        };
+        drop(P::Runtime::timeout(self.settings.election_timeout, Box::pin(newest)).await);
+        Reply::Members(self.members_reply())
     }
 
     /// Takes a follower's proposal into the log, if this member leads.
@@ -128,7 +155,7 @@ impl<P: Platform> Inner<P> {
             stream::once(async move { AppendReply { instance, outcome } }).boxed()
         };
         let Some(first) = requests.next().await else { return stream::empty().boxed() };
-        if let Err(refusal) = self.peers.roster.admit(first.hello.as_ref()).await {
+        if let Err(refusal) = self.admit(first.hello.as_ref()).await {
             return refused(refusal);
         }
         // What cannot be read ends the stream; the sender finds its request unanswered.

@@ -19,12 +19,13 @@ type JoinHandle<P> = <<P as Platform>::Runtime as AsyncRuntime>::JoinHandle<()>;
 pub(crate) struct Running<P: Platform> {
     pub(super) supervisor: JoinHandle<P>,
     pub(super) checkpoints: JoinHandle<P>,
+    pub(super) membership: JoinHandle<P>,
     /// Dropped to end the checkpoints, after a last one.
     pub(super) stop_checkpoints: oneshot::Sender<()>,
     /// Resolves when the applier, and with it the last writer of the engine, is gone.
     pub(super) applier_gone: oneshot::Receiver<()>,
-    /// Dropped when peers get no more answers.
-    pub(super) serving: <P::Transport as Transport>::Serving,
+    /// Dropped when peers get no more answers; `None` until they get any.
+    pub(super) serving: Option<<P::Transport as Transport>::Serving>,
     /// The log's files. The writer ends when everyone has let go of them.
     pub(super) disk: Arc<dyn Disk>,
     /// Released last: whoever waits for it finds everything closed.
@@ -44,6 +45,7 @@ pub(super) async fn shutdown<P: Platform>(inner: &Arc<Inner<P>>) {
     drop(inner.raft.shutdown().await);
     inner.stop.end();
     drop(running.serving);
+    drop(running.membership.await);
     drop(running.supervisor.await);
     drop(running.applier_gone.await);
     inner.peers.roster.close();

@@ -23,12 +23,14 @@ use vetch_storage::{ClusterId, Fatal, LogIndex, NodeId, StateMachine, Views};
 use super::admission::Admission;
 use super::awaited::Awaited;
 use super::checkpoint::Checkpoints;
+use super::force::force_new_cluster;
 use super::leadership::{Leadership, follow};
+use super::membership::tend;
 use super::progress::Progress;
 use super::read_index::Rounds;
 use super::service::Service;
 use super::shutdown::Running;
-use super::stop::Stop;
+use super::stop::{Stop, StopReason};
 use super::{ApplyObserver, Inner, OpenError, RaftOf, Replica, Settings, config};
 use crate::apply::snapshot::SnapshotMarks;
 use crate::apply::{self, Applier};
@@ -63,10 +65,26 @@ pub struct Start<P: Platform> {
     pub member: Member,
     /// The other voters of the cluster that a fresh directory begins; none for a group of one. Every
     /// member of it must be given the same ids, names and peer URLs: each writes the same first
-    /// entries into its own log.
+    /// entries into its own log. With [`Bootstrap::Join`]: members that can be asked, as they are known.
     pub peers: Vec<Member>,
+    /// How a fresh directory begins, and what becomes of an old one.
+    pub bootstrap: Bootstrap,
     /// Hears what is applied, from the first entry the engine does not have yet.
     pub observer: Arc<dyn ApplyObserver<P>>,
+}
+
+/// How a member comes to be in its group.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Bootstrap {
+    /// A fresh directory begins a cluster, with the others that are named.
+    #[default]
+    New,
+    /// A fresh directory becomes that of a member that was added to a running cluster, under the id it
+    /// was added with: its log is empty until the leader fills it.
+    Join,
+    /// What is in the directory goes on as a cluster of this member alone, under a new cluster id; the
+    /// others are removed. A fresh directory begins one.
+    ForceNew,
 }
 
 impl<P: Platform> fmt::Debug for Start<P> {
@@ -77,6 +95,7 @@ impl<P: Platform> fmt::Debug for Start<P> {
             .field("cluster", &self.cluster)
             .field("member", &self.member)
             .field("peers", &self.peers)
+            .field("bootstrap", &self.bootstrap)
             .finish_non_exhaustive()
     }
 }
@@ -91,6 +110,8 @@ struct Parts<P: Platform> {
     home: Arc<dyn Disk>,
     observer: Arc<dyn ApplyObserver<P>>,
     lock: DirLock,
+    /// Members that are known before the log says so.
+    known: Vec<Member>,
 }
 
 /// See [`Replica::open`].
@@ -98,40 +119,69 @@ pub(super) async fn open<P: Platform>(
     platform: P,
     start: Start<P>,
 ) -> Result<Replica<P>, OpenError> {
-    let Start { data_dir, settings, cluster, member, peers, observer } = start;
+    let Start { data_dir, settings, cluster, member, peers, bootstrap, observer } = start;
     let lock = take_directory(&platform, &data_dir).await?;
     let home = platform.open_disk(&data_dir).map_err(Fatal::from)?;
     let fresh = || Manifest {
         identity: Identity { cluster, member: settings.id, instance: platform.random() },
         engine: platform.engine_name().to_owned(),
         initialized: false,
+        joins: bootstrap == Bootstrap::Join,
+        forcing: false,
     };
     let mut manifest = read_or_make(&platform, &*home, fresh).await?;
-    let identity = manifest.identity;
-    let member = Member { id: identity.member.0, ..member };
+    let member = Member { id: manifest.identity.member.0, ..member };
 
     let disk = platform.open_disk(&data_dir.join("member/wal")).map_err(Fatal::from)?;
     let log = LogStore::open(Arc::clone(&disk), platform.log_options());
     // Neither needs the other, and both read a lot: a restart takes as long as the slower one.
     let (machine, log) = join(open_machine(&platform, &data_dir), log).await;
     let (machine, log) = (machine?, log.map_err(Fatal::from)?);
+    if machine.members().is_removed(manifest.identity.member) {
+        return Err(OpenError::Removed);
+    }
     if !check_log(&data_dir, &log, &machine, &manifest)? {
         drop_contradicted(&log, machine.applied())?;
+        begin_log_behind_engine(&platform, &log, &machine).await?;
     }
-    if !manifest.initialized {
+    if !manifest.initialized && !manifest.joins {
         begin_log(&log, first_entries(&member, &peers)?).await?;
         manifest.initialized = true;
         manifest::store(&*home, &manifest).await?;
     }
-    let parts = Parts { settings, identity, machine, log, disk, home, observer, lock };
-    let replica = spawn(platform, parts).await?;
+    if manifest.forcing || (manifest.initialized && bootstrap == Bootstrap::ForceNew) {
+        let random = platform.random();
+        force_new_cluster(&*home, &mut manifest, &log, &machine, random).await?;
+    }
+    let (identity, known) = (manifest.identity, peers);
+    let has_begun = (!manifest.initialized).then(|| begun(Arc::clone(&home), manifest));
+    let parts = Parts { settings, identity, machine, log, disk, home, observer, lock, known };
+    let replica = spawn(platform, parts, has_begun).await?;
     if is_alone(&replica).await {
+        // Peers are heard only when everything is applied: what a lone voter's log says of them holds,
+        // and one that was removed must not be listened to once more.
         lead(&replica).await?;
         publish(&replica, &member).await;
+        serve_peers(&replica);
     } else {
+        serve_peers(&replica);
         drop(P::Runtime::spawn(keep_publishing(replica.clone(), member)));
     }
     Ok(replica)
+}
+
+/// Notes that the log of a member that joins has had its first entry.
+async fn begun(home: Arc<dyn Disk>, manifest: Manifest) -> Result<(), Fatal> {
+    manifest::store(&*home, &Manifest { initialized: true, ..manifest }).await
+}
+
+fn serve_peers<P: Platform>(replica: &Replica<P>) {
+    let inner = &replica.inner;
+    let service = Arc::new(Service(Arc::clone(inner)));
+    let serving = inner.platform.transport().serve(inner.identity.member, service);
+    if let Some(running) = inner.running.lock().as_mut() {
+        running.serving = Some(serving);
+    }
 }
 
 /// Makes the directory and waits for the right to use it.
@@ -233,13 +283,34 @@ fn drop_contradicted(log: &LogStore, applied: vetch_storage::LogId) -> Result<()
     Ok(log.truncate(before)?)
 }
 
+/// Where a crash cut the log short of the engine, as [`check_log`] says, the log begins anew behind it.
+/// What the engine has is made durable first: from then on nothing else has it here.
+async fn begin_log_behind_engine<P: Platform>(
+    platform: &P,
+    log: &LogStore,
+    machine: &StateMachine<P::Engine>,
+) -> Result<(), Fatal> {
+    let Some(applied) = raft_log_id(machine.applied()) else { return Ok(()) };
+    if log.bounds().1 > applied.index {
+        return Ok(());
+    }
+    let mut checkpointer = machine.checkpointer();
+    platform.blocking(move || checkpointer.checkpoint()).await?;
+    Ok(log.purge_upto(applied)?)
+}
+
 /// Writes the first entries, unless a crash came between them and the manifest's note of it.
 async fn begin_log(log: &LogStore, first: Vec<Entry>) -> Result<(), Fatal> {
     if log.bounds().1 > 0 {
         return Ok(());
     }
+    append_durably(log, first).await
+}
+
+/// Appends to a log that nothing else uses yet.
+pub(super) async fn append_durably(log: &LogStore, entries: Vec<Entry>) -> Result<(), Fatal> {
     let (written, durable) = oneshot::channel();
-    log.append_entries(first, move |result| drop(written.send(result)))?;
+    log.append_entries(entries, move |result| drop(written.send(result)))?;
     durable.await.unwrap_or(Err(DiskError::Closed.into()))?;
     Ok(())
 }
@@ -261,7 +332,8 @@ fn first_entries(own: &Member, peers: &[Member]) -> Result<Vec<Entry>, OpenError
         if !peers.is_empty() {
             member.client_ur_ls.clear();
         }
-        let record = MemberRecord { member: Some(member), removed: 0 }.encode_to_vec();
+        let record = MemberRecord { member: Some(member), ..MemberRecord::default() };
+        let record = record.encode_to_vec();
         let membership = membership.clone();
         Entry {
             log_id: RaftLogId::new(CommittedLeaderId::new(0), index),
@@ -272,12 +344,14 @@ fn first_entries(own: &Member, peers: &[Member]) -> Result<Vec<Entry>, OpenError
 }
 
 /// Where peers are: as the group's member table says, or, before that is applied, the log's first
-/// entries.
+/// entries, or else what is `known` from outside.
 fn addresses<E: vetch_storage::Engine>(
     log: &LogStore,
+    known: Vec<Member>,
     views: Views<E>,
 ) -> Result<Addresses, Fatal> {
-    let mut initial = BTreeMap::new();
+    let known = known.into_iter().map(|member| (NodeId(member.id), member.peer_ur_ls));
+    let mut initial: BTreeMap<NodeId, Vec<String>> = known.collect();
     for index in 0.. {
         let Some(Entry { payload, .. }) = log.read_one(index)? else { break };
         let Payload::Membership { record: Some(record), .. } = payload else { break };
@@ -293,8 +367,12 @@ fn addresses<E: vetch_storage::Engine>(
     }))
 }
 
-async fn spawn<P: Platform>(platform: P, parts: Parts<P>) -> Result<Replica<P>, OpenError> {
-    let Parts { settings, identity, machine, log, disk, home, observer, lock } = parts;
+async fn spawn<P: Platform>(
+    platform: P,
+    parts: Parts<P>,
+    has_begun: Option<impl Future<Output = Result<(), Fatal>> + Send + 'static>,
+) -> Result<Replica<P>, OpenError> {
+    let Parts { settings, identity, machine, log, disk, home, observer, lock, known } = parts;
     let raft_config =
         config::raft_config(&settings).map_err(|error| OpenError::Settings(error.to_string()))?;
     let (progress, marks) = (Arc::<Progress>::default(), Arc::<SnapshotMarks>::default());
@@ -308,6 +386,7 @@ async fn spawn<P: Platform>(platform: P, parts: Parts<P>) -> Result<Replica<P>, 
         observer,
         Arc::clone(&progress),
         Arc::clone(&awaited),
+        Arc::clone(&stop),
         Arc::clone(&marks),
         gone,
     )?;
@@ -316,8 +395,8 @@ async fn spawn<P: Platform>(platform: P, parts: Parts<P>) -> Result<Replica<P>, 
     }
     let transport = platform.transport();
     let roster = Roster::load(home, identity, Arc::clone(&stop))?;
-    let addresses = addresses(&log, views.clone())?;
-    let peers = Peers::new(transport.clone(), roster, addresses, timing(&settings));
+    let addresses = addresses(&log, known, views.clone())?;
+    let peers = Peers::new(transport, roster, addresses, timing(&settings));
     let peers = Arc::new(peers);
     let network = Network(Arc::clone(&peers));
     let raft: RaftOf<P> = Raft::build(identity.member.0, raft_config, network, log, applier)
@@ -337,6 +416,7 @@ async fn spawn<P: Platform>(platform: P, parts: Parts<P>) -> Result<Replica<P>, 
         rounds: Rounds::default(),
         peers,
         awaited,
+        changing: tokio::sync::Mutex::new(()),
         published: Latest::new(false),
         stop,
         running: Mutex::new(None),
@@ -347,9 +427,10 @@ async fn spawn<P: Platform>(platform: P, parts: Parts<P>) -> Result<Replica<P>, 
     *inner.running.lock() = Some(Running {
         supervisor: P::Runtime::spawn(supervise(Arc::clone(&inner))),
         checkpoints: P::Runtime::spawn(checkpoints.run(stopped)),
+        membership: P::Runtime::spawn(tend(Arc::clone(&inner), has_begun)),
         stop_checkpoints,
         applier_gone,
-        serving: transport.serve(identity.member, Arc::new(Service(Arc::clone(&inner)))),
+        serving: None,
         disk,
         lock,
     });
@@ -375,10 +456,13 @@ async fn is_alone<P: Platform>(replica: &Replica<P>) -> bool {
 async fn lead<P: Platform>(replica: &Replica<P>) -> Result<(), OpenError> {
     let inner = &replica.inner;
     drop(inner.raft.trigger().elect(false).await);
-    match P::Runtime::select2(inner.stop.fatal(), inner.leadership.until_leading()).await {
-        Select2::First(fatal) => {
+    match P::Runtime::select2(inner.stop.reason(), inner.leadership.until_leading()).await {
+        Select2::First(reason) => {
             replica.shutdown().await;
-            Err(fatal.into())
+            Err(match reason {
+                StopReason::Failed(fatal) => fatal.into(),
+                StopReason::Removed => OpenError::Removed,
+            })
         }
         Select2::Second(()) => Ok(()),
     }
@@ -397,10 +481,11 @@ async fn keep_publishing<P: Platform>(replica: Replica<P>, member: Member) {
 /// Tells the group what this member's flags say now, when it knows otherwise.
 async fn publish<P: Platform>(replica: &Replica<P>, member: &Member) -> bool {
     let id = replica.inner.identity.member;
-    let known = replica.view().members().get(id).cloned().unwrap_or_default();
+    let Some(known) = replica.view().members().get(id).cloned() else { return false };
     if known.name != member.name || known.client_ur_ls != member.client_ur_ls {
         let (name, client_ur_ls) = (member.name.clone(), member.client_ur_ls.clone());
-        let record = Member { name, client_ur_ls, ..known };
+        // Where peers reach it is not its own to say: it may be moved at this very moment.
+        let record = Member { name, client_ur_ls, peer_ur_ls: Vec::new(), ..known };
         let command = Command::MemberPublish(MemberPublish { member: Some(record) });
         let proposal = Proposal { command: Some(command), ..Proposal::default() };
         if let Err(error) = replica.propose(proposal).await {
@@ -419,10 +504,14 @@ fn raft_fatal<R: AsyncRuntime>(error: &RaftFatal<TypeConfig<R>>) -> Fatal {
 
 /// Follows openraft until it ends, and says why it did.
 async fn supervise<P: Platform>(inner: Arc<Inner<P>>) {
-    let fatal = inner.stop.fatal();
-    let ended = P::Runtime::select2(fatal, follow(Arc::clone(&inner))).await;
-    if let Select2::First(fatal) = ended {
-        tracing::error!(%fatal, "this member stops");
+    let reason = inner.stop.reason();
+    let ended = P::Runtime::select2(reason, follow(Arc::clone(&inner))).await;
+    if let Select2::First(reason) = ended {
+        tracing::error!(%reason, "this member stops");
+        if matches!(reason, StopReason::Removed) {
+            // It may lead still, until another does.
+            inner.resign().await;
+        }
         drop(inner.raft.shutdown().await);
         follow(Arc::clone(&inner)).await;
     } else {

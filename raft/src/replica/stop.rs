@@ -7,10 +7,27 @@ use vetch_storage::Fatal;
 use crate::platform::latest::Latest;
 use crate::types::Cause;
 
-/// The first fatal error wins and stays; a stop asked for is told apart from it.
+/// Why a member must stop by itself.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum StopReason {
+    /// It could not be trusted any longer.
+    #[error(transparent)]
+    Failed(#[from] Fatal),
+    /// The group goes on without it. Its id never comes back: the data directory has no use any more.
+    #[error("the member has been permanently removed from the cluster")]
+    Removed,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Noted {
+    Failed(Cause),
+    Removed,
+}
+
+/// The first reason wins and stays; a stop asked for is told apart from it.
 #[derive(Debug)]
 pub(crate) struct Stop {
-    failed: Latest<Option<Cause>>,
+    reason: Latest<Option<Noted>>,
     stopping: AtomicBool,
     ended: Latest<bool>,
 }
@@ -18,17 +35,21 @@ pub(crate) struct Stop {
 impl Stop {
     pub(crate) fn new() -> Self {
         Self {
-            failed: Latest::new(None),
+            reason: Latest::new(None),
             stopping: AtomicBool::new(false),
             ended: Latest::new(false),
         }
     }
 
     /// The node must stop; later reasons are consequences of the first.
-    pub(crate) fn raise(&self, fatal: Fatal) {
+    pub(crate) fn raise(&self, reason: impl Into<StopReason>) {
         self.stopping.store(true, Ordering::Release);
-        self.failed.update(|first| {
-            first.get_or_insert_with(|| Cause::from(fatal));
+        let noted = match reason.into() {
+            StopReason::Failed(fatal) => Noted::Failed(Cause::from(fatal)),
+            StopReason::Removed => Noted::Removed,
+        };
+        self.reason.update(|first| {
+            first.get_or_insert(noted);
         });
     }
 
@@ -54,13 +75,14 @@ impl Stop {
 
     /// Failed, not merely asked to stop.
     pub(crate) fn has_failed(&self) -> bool {
-        self.failed.get().is_some()
+        matches!(self.reason.get(), Some(Noted::Failed(_)))
     }
 
     /// Resolves with the reason, once there is one.
-    pub(crate) async fn fatal(&self) -> Fatal {
-        match self.failed.until(Option::is_some).await {
-            Some(cause) => cause.fatal().clone(),
+    pub(crate) async fn reason(&self) -> StopReason {
+        match self.reason.until(Option::is_some).await {
+            Some(Noted::Failed(cause)) => StopReason::Failed(cause.fatal().clone()),
+            Some(Noted::Removed) => StopReason::Removed,
             None => unreachable!("waited for a reason"),
         }
     }

@@ -69,6 +69,15 @@ impl<P: Platform> Inner<P> {
         if self.leadership.leading().is_none() {
             return;
         }
+        if let Some(target) = self.successor()
+            && let Err(error) = self.hand_over(target).await
+        {
+            tracing::warn!(%error, "leadership was not handed over before the stop");
+        }
+    }
+
+    /// The readiest other voter, if one is ready at all.
+    pub(super) fn successor(&self) -> Option<NodeId> {
         let voters = {
             let metrics = self.metrics.borrow_watched();
             let voters = metrics.membership_config.membership().voter_ids();
@@ -79,15 +88,10 @@ impl<P: Platform> Inner<P> {
             voters.sort_by_key(|id| std::cmp::Reverse(matched(id)));
             voters
         };
-        let ready = voters.into_iter().map(NodeId).find(|id| self.is_ready(*id).is_ok());
-        if let Some(target) = ready
-            && let Err(error) = self.hand_over(target).await
-        {
-            tracing::warn!(%error, "leadership was not handed over before the stop");
-        }
+        voters.into_iter().map(NodeId).find(|id| self.is_ready(*id).is_ok())
     }
 
-    async fn hand_over(&self, target: NodeId) -> Result<(), TransferError> {
+    pub(super) async fn hand_over(&self, target: NodeId) -> Result<(), TransferError> {
         // As long as etcd waits.
         let deadline = InstantOf::<P>::now() + self.settings.election_timeout;
         let asked = self.raft.trigger().transfer_leader(target.0).await;

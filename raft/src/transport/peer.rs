@@ -17,6 +17,7 @@ use super::roster::Roster;
 use super::wire::{self, Unreadable};
 use super::{Addresses, Channel, Link, LinkError, Transport};
 use crate::platform::Platform;
+use crate::replica::StopReason;
 
 pub(super) type LinkOf<P> = <<P as Platform>::Transport as Transport>::Link;
 
@@ -154,6 +155,10 @@ impl<P: Platform> Peers<P> {
     }
 
     pub(super) fn refused(&self, target: NodeId, refusal: Refusal) -> AskError {
+        if refusal.reason() == Reason::Removed {
+            // From a member of this very cluster: who it is has been checked before its words are heard.
+            self.roster.stop().raise(StopReason::Removed);
+        }
         if refusal.reason() == Reason::Stranger {
             let mut refusals = self.refusals.lock();
             let before = refusals.insert(target, refusal.message.clone());

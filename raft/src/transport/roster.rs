@@ -72,6 +72,11 @@ impl Roster {
         Hello { cluster: cluster.0, from: member.0, instance, to: to.0, to_instance }
     }
 
+    /// Where a reason to stop is raised.
+    pub(crate) fn stop(&self) -> &Stop {
+        &self.stop
+    }
+
     /// This member's own instance.
     pub(crate) fn instance(&self) -> u64 {
         self.identity.instance

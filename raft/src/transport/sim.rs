@@ -296,9 +296,13 @@ impl SimLink {
 fn is_idempotent(request: &PeerRequest) -> bool {
     match request.request {
         Some(
-            Request::Heartbeat(_) | Request::Vote(_) | Request::PreVote(_) | Request::ReadIndex(_),
+            Request::Heartbeat(_)
+            | Request::Vote(_)
+            | Request::PreVote(_)
+            | Request::ReadIndex(_)
+            | Request::Members(_),
         ) => true,
-        Some(Request::Transfer(_) | Request::Propose(_)) | None => false,
+        Some(Request::Transfer(_) | Request::Propose(_) | Request::ChangeMember(_)) | None => false,
     }
 }
 

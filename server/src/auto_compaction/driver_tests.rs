@@ -45,6 +45,7 @@ async fn replica() -> Replica<Sim> {
         cluster: ClusterId(7),
         member: Member { id: 1, ..Member::default() },
         peers: Vec::new(),
+        bootstrap: vetch_raft::Bootstrap::New,
         observer: Arc::new(Nobody),
     };
     Replica::open(Sim::new(1), start).await.unwrap()

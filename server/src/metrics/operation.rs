@@ -25,7 +25,7 @@ pub enum Operation {
     Alarm,
     /// `ClusterVersionSet`.
     ClusterVersionSet,
-    /// `ClusterMemberAttrSet`.
+    /// `ClusterMemberAttrSet`: what a member says of itself, and new peer URLs.
     MemberPublish,
 }
 
@@ -55,7 +55,7 @@ impl Operation {
             Command::LeaseCheckpoint(_) => Self::LeaseCheckpoint,
             Command::Alarm(_) => Self::Alarm,
             Command::ClusterVersionSet(_) => Self::ClusterVersionSet,
-            Command::MemberPublish(_) => Self::MemberPublish,
+            Command::MemberPublish(_) | Command::MemberUpdate(_) => Self::MemberPublish,
         }
     }
 }

@@ -34,7 +34,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use vetch_raft::platform::tokio::Tokio;
 use vetch_raft::transport::grpc::GrpcTransport;
-use vetch_raft::{Platform, Replica};
+use vetch_raft::{Platform, Replica, StopReason};
 use vetch_storage::Fatal;
 use vetch_storage::engine::Options;
 use vetch_storage::engine::fjall::FjallEngine;
@@ -91,10 +91,10 @@ impl<P: Platform> Node<P> {
     }
 
     /// Resolves when the node must stop, with the reason.
-    pub async fn failed(&mut self) -> Fatal {
+    pub async fn failed(&mut self) -> StopReason {
         tokio::select! {
-            fatal = self.replica.fatal() => fatal,
-            Some(fatal) = self.fatal.recv() => fatal,
+            reason = self.replica.fatal() => reason,
+            Some(fatal) = self.fatal.recv() => fatal.into(),
         }
     }
 }
@@ -143,7 +143,7 @@ async fn run_on<P: Platform<Transport = GrpcTransport>>(
     let failed = loop {
         tokio::select! {
             _ = &mut stopped => break None,
-            fatal = node.failed() => break Some(fatal),
+            reason = node.failed() => break Some(reason),
             () = serving.cancelled(), if ready.is_some() => {
                 ready.take().into_iter().for_each(|ready| ready());
             }
@@ -154,7 +154,11 @@ async fn run_on<P: Platform<Transport = GrpcTransport>>(
             node.shutdown().await;
             Ok(())
         }
-        Some(fatal) => {
+        Some(StopReason::Removed) => {
+            node.shutdown().await;
+            Err(RunError::Removed)
+        }
+        Some(StopReason::Failed(fatal)) => {
             node.abandon();
             Err(fatal.into())
         }
@@ -170,4 +174,7 @@ pub enum RunError {
     /// It had to stop.
     #[error(transparent)]
     Fatal(#[from] Fatal),
+    /// It was removed from its cluster.
+    #[error("{}", StopReason::Removed)]
+    Removed,
 }

@@ -210,6 +210,7 @@ async fn open<P: Platform>(
         cluster: cluster_id(&all),
         member: Member { client_ur_ls: texts(&config.bootstrap.advertise_client_urls), ..own },
         peers,
+        bootstrap: vetch_raft::Bootstrap::New,
         observer: Arc::new(observer),
     };
     Replica::open(platform.clone(), start).await

@@ -46,7 +46,8 @@ pub fn command(command: &Command) -> String {
         | Command::LeaseExpire(_)
         | Command::Alarm(_)
         | Command::ClusterVersionSet(_)
-        | Command::MemberPublish(_) => format!("{command:?}"),
+        | Command::MemberPublish(_)
+        | Command::MemberUpdate(_) => format!("{command:?}"),
     }
 }
 

@@ -6,7 +6,8 @@ use bytes::Bytes;
 use vetch_proto::etcdserverpb::alarm_request::AlarmAction;
 use vetch_proto::etcdserverpb::{
     AlarmMember, AlarmRequest, AlarmResponse, AlarmType, CompactionRequest, DeleteRangeRequest,
-    LeaseCheckpointRequest, LeaseGrantRequest, Member, PutRequest, ResponseHeader, TxnRequest,
+    LeaseCheckpointRequest, LeaseGrantRequest, Member, MemberUpdateRequest, PutRequest,
+    ResponseHeader, TxnRequest,
 };
 use vetch_proto::vetchpb::proposal::Command;
 use vetch_proto::vetchpb::{LeaseExpire, Proposal};
@@ -89,15 +90,17 @@ impl<E: Engine> StateMachine<E> {
             Command::MemberPublish(request) => {
                 Ok(self.apply_member_publish(request.member.as_ref()))
             }
+            Command::MemberUpdate(request) => Ok(self.apply_member_update(request)),
         }
     }
 
     /// CORRUPT stops everything but alarms and membership; NOSPACE stops what grows the store.
     fn refused_by_alarm(&self, command: &Command) -> Option<ApplyError> {
         let grows = match command {
-            Command::Alarm(_) | Command::ClusterVersionSet(_) | Command::MemberPublish(_) => {
-                return None;
-            }
+            Command::Alarm(_)
+            | Command::ClusterVersionSet(_)
+            | Command::MemberPublish(_)
+            | Command::MemberUpdate(_) => return None,
             Command::Put(_) | Command::LeaseGrant(_) => true,
             Command::Txn(request) => txn::has_put(request),
             Command::DeleteRange(_)
@@ -277,6 +280,14 @@ impl<E: Engine> StateMachine<E> {
     fn apply_member_publish(&mut self, said: Option<&Member>) -> Outcome {
         if let Some(member) = said.and_then(|said| self.state.members.publish(said.clone())) {
             self.batch.put_state(StateKey::Member(NodeId(member.id)), member);
+        }
+        Outcome::of(Response::None)
+    }
+
+    fn apply_member_update(&mut self, request: &MemberUpdateRequest) -> Outcome {
+        let id = NodeId(request.id);
+        if let Some(member) = self.state.members.update(id, &request.peer_ur_ls) {
+            self.batch.put_state(StateKey::Member(id), member);
         }
         Outcome::of(Response::None)
     }

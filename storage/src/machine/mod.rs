@@ -27,6 +27,7 @@ use self::state::State;
 use crate::command::{Applied, Entry};
 use crate::engine::Engine;
 use crate::error::Fatal;
+use crate::member::Members;
 pub use crate::mvcc::compaction::{CompactionProgress, Compactor};
 use crate::types::LogId;
 use crate::view::{ReadView, Views};
@@ -164,6 +165,11 @@ impl<E: Engine> StateMachine<E> {
     /// The consensus layer's encoding of the newest applied membership, with its entry's id.
     pub fn membership(&self) -> Option<(LogId, Bytes)> {
         self.state.membership.clone()
+    }
+
+    /// The member table after the newest applied entry, committed or not.
+    pub fn members(&self) -> &Members {
+        &self.state.members
     }
 
     /// Hash over all applied changes; equal on all members at the same applied index.

@@ -162,7 +162,7 @@ fn a_disk_error_at_every_step_stops_the_node() {
                 let fatal = SimRuntime::timeout(Duration::from_secs(1), replica.fatal()).await;
                 let full = matches!(fault, Fault::NoSpace { .. });
                 assert!(
-                    matches!(&fatal, Ok(Fatal::Io { no_space, .. }) if *no_space == full),
+                    matches!(&fatal, Ok(StopReason::Failed(Fatal::Io { no_space, .. })) if *no_space == full),
                     "{context}: {fatal:?}"
                 );
                 let text = fatal.map(|fatal| fatal.to_string()).unwrap_or_default();
@@ -189,7 +189,7 @@ fn an_engine_error_is_never_an_answer() {
         machine.engine().fail_apply(1, EngineFault::Io);
         let answer = replica.propose(put("b", "2")).await;
         assert!(matches!(answer, Err(ProposeError::Stopped)), "{answer:?}");
-        assert!(matches!(replica.fatal().await, Fatal::Io { .. }));
+        assert!(matches!(replica.fatal().await, StopReason::Failed(Fatal::Io { .. })));
         assert_eq!(get::<Sim>(&replica.view(), "b"), None, "nothing of it is visible");
         replica.shutdown().await;
     });
@@ -212,7 +212,10 @@ fn a_failed_checkpoint_stops_the_node() {
         machine.engine().fail_persist(1, EngineFault::NoSpace);
         replica.propose(put("a", "1")).await.unwrap();
         let fatal = SimRuntime::timeout(Duration::from_secs(20), replica.fatal()).await;
-        assert!(matches!(fatal, Ok(Fatal::Io { no_space: true, .. })), "{fatal:?}");
+        assert!(
+            matches!(fatal, Ok(StopReason::Failed(Fatal::Io { no_space: true, .. }))),
+            "{fatal:?}"
+        );
         replica.shutdown().await;
     });
     on_sim(1, async {

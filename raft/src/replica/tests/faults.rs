@@ -64,7 +64,7 @@ fn a_failing_engine_write_stops_the_node_with_its_place_and_remedy() {
                     let fatal = replica.fatal().await;
                     assert!(plan.has_struck(), "{context}");
                     assert!(
-                        matches!(&fatal, Fatal::Io { no_space, .. } if *no_space == full),
+                        matches!(&fatal, StopReason::Failed(Fatal::Io { no_space, .. }) if *no_space == full),
                         "{context}: {fatal}"
                     );
                     let (text, place) = (fatal.to_string(), path.join("member/engine"));
@@ -91,7 +91,7 @@ fn a_full_disk_under_the_durable_mark_stops_the_node_and_names_it() {
         symlink("/dev/full", &next).unwrap();
         let acknowledged = put_until_it_fails(&replica, 2_000).await;
         let fatal = replica.fatal().await;
-        assert!(matches!(&fatal, Fatal::Io { no_space: true, .. }), "{fatal}");
+        assert!(matches!(&fatal, StopReason::Failed(Fatal::Io { no_space: true, .. })), "{fatal}");
         assert!(fatal.to_string().contains("member/engine/durable"), "{fatal}");
         replica.shutdown().await;
         drop(replica);
@@ -127,7 +127,7 @@ fn an_unwritable_index_checkpoint_stops_the_node_and_is_named() {
         let replica = Replica::open(shipped(), start(dir.path(), often())).await.unwrap();
         let acknowledged = put_until_it_fails(&replica, 2_000).await;
         let fatal = replica.fatal().await;
-        assert!(matches!(&fatal, Fatal::Io { no_space: false, .. }), "{fatal}");
+        assert!(matches!(&fatal, StopReason::Failed(Fatal::Io { no_space: false, .. })), "{fatal}");
         assert!(fatal.to_string().contains("member/snap/index"), "{fatal}");
         replica.shutdown().await;
         drop(replica);

@@ -65,6 +65,7 @@ pub(super) fn start<P: Platform>(dir: &Path, settings: Settings) -> Start<P> {
             ..Member::default()
         },
         peers: Vec::new(),
+        bootstrap: Bootstrap::New,
         observer: Arc::new(Recorder::default()),
     }
 }

@@ -63,6 +63,7 @@ async fn boot(machines: &Machines, id: u64) -> Replica<Tokio<FjallEngine>> {
         cluster: ClusterId(3),
         member: member(id, machine),
         peers: others.map(|(id, machine)| member(*id, machine)).collect(),
+        bootstrap: Bootstrap::New,
         observer: Arc::new(Recorder::default()),
     };
     Replica::open(machine.platform.clone(), start).await.unwrap()

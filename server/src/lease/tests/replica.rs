@@ -56,6 +56,7 @@ async fn start(machine: &Sim) -> Member1 {
         cluster: ClusterId(7),
         member: Member { id: 1, ..Member::default() },
         peers: Vec::new(),
+        bootstrap: vetch_raft::Bootstrap::New,
         observer: Arc::new(Observer(Arc::clone(&leases))),
     };
     let replica = Replica::open(machine.clone(), start).await.unwrap();

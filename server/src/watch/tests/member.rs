@@ -135,6 +135,7 @@ impl Member {
             cluster: ClusterId(7),
             member: MemberRecord { id: 1, ..MemberRecord::default() },
             peers: Vec::new(),
+            bootstrap: vetch_raft::Bootstrap::New,
             observer: Arc::new(observer),
         };
         let replica = Replica::open(machine.clone(), start).await.unwrap();

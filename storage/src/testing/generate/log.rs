@@ -9,7 +9,7 @@ use proptest::sample::select;
 use vetch_proto::etcdserverpb::alarm_request::AlarmAction;
 use vetch_proto::etcdserverpb::{
     AlarmRequest, CompactionRequest, LeaseCheckpoint, LeaseCheckpointRequest, LeaseGrantRequest,
-    LeaseRevokeRequest, Member,
+    LeaseRevokeRequest, Member, MemberUpdateRequest,
 };
 use vetch_proto::vetchpb::proposal::Command;
 use vetch_proto::vetchpb::{ClusterVersionSet, LeaseExpire, MemberPublish, Proposal};
@@ -109,6 +109,9 @@ fn drafts() -> impl Strategy<Value = LogEntry> {
     });
     let publish = proptest::option::weighted(0.9, members())
         .prop_map(|member| Command::MemberPublish(MemberPublish { member }));
+    let update = members().prop_map(|Member { id, peer_ur_ls, .. }| {
+        Command::MemberUpdate(MemberUpdateRequest { id, peer_ur_ls })
+    });
     let command = prop_oneof![
         36 => puts().prop_map(Command::Put),
         16 => deletes().prop_map(Command::DeleteRange),
@@ -118,6 +121,7 @@ fn drafts() -> impl Strategy<Value = LogEntry> {
         2 => alarms(),
         1 => version,
         1 => publish,
+        1 => update,
     ];
     let membership = (proptest::option::of(members()), proptest::option::of(1_u64..4));
     let membership = membership.prop_map(|(member, removed)| LogEntry::Membership {

@@ -17,7 +17,10 @@ impl Model {
         let raised = |kind| self.alarms.iter().any(|(_, raised)| *raised == kind);
         let exempt = matches!(
             command,
-            Command::Alarm(_) | Command::ClusterVersionSet(_) | Command::MemberPublish(_)
+            Command::Alarm(_)
+                | Command::ClusterVersionSet(_)
+                | Command::MemberPublish(_)
+                | Command::MemberUpdate(_)
         );
         if !exempt && raised(AlarmKind::Corrupt) {
             return Err(ApplyError::Corrupt);

@@ -41,6 +41,13 @@ impl Model {
         self.members.insert(said.id, said);
     }
 
+    /// §10: a member moves to other peer URLs; nothing else about it changes.
+    pub(super) fn update_member(&mut self, id: u64, peer_urls: &[String]) {
+        if let Some(member) = self.members.get_mut(&id) {
+            member.peer_ur_ls = peer_urls.to_vec();
+        }
+    }
+
     /// All members, by id.
     pub fn members(&self) -> Vec<Member> {
         self.members.values().cloned().collect()

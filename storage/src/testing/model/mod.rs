@@ -160,6 +160,10 @@ impl Model {
                 self.publish(request.member.as_ref());
                 Ok(Response::None)
             }
+            Command::MemberUpdate(request) => {
+                self.update_member(request.id, &request.peer_ur_ls);
+                Ok(Response::None)
+            }
         }
     }
 

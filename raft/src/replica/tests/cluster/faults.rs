@@ -109,7 +109,7 @@ fn a_leader_whose_disk_fails_is_replaced() {
         wal.inject(Fault::Io { at: wal.steps() + 3 });
         cluster.load("load", 10).await;
         let fatal = SimRuntime::timeout(LONG, cluster.replica(leader).fatal()).await.unwrap();
-        assert!(matches!(fatal, Fatal::Io { .. }), "{fatal}");
+        assert!(matches!(fatal, StopReason::Failed(Fatal::Io { .. })), "{fatal}");
         cluster.replicas.remove(&leader).unwrap().shutdown().await;
         cluster.load("without", 10).await;
         cluster.check("without").await;

@@ -1,7 +1,9 @@
 //! Groups of members on a simulated network.
 
 mod faults;
+mod force;
 mod identity;
+mod membership;
 mod partition;
 mod serving;
 mod transfer;
@@ -57,13 +59,17 @@ impl Cluster {
         cluster
     }
 
+    /// A member with an id above the initial ones joins.
     pub(super) fn flags(&self, id: u64) -> Start<Sim> {
+        let joins = id > self.size;
+        let initial = (1..=self.size).filter(|peer| *peer != id && !joins);
         Start {
             data_dir: data_dir(),
             settings: Settings { id: NodeId(id), ..self.settings.clone() },
             cluster: ClusterId(3),
             member: member(id),
-            peers: (1..=self.size).filter(|peer| *peer != id).map(member).collect(),
+            peers: initial.map(member).collect(),
+            bootstrap: if joins { Bootstrap::Join } else { Bootstrap::New },
             observer: Arc::new(Recorder::default()),
         }
     }
@@ -73,6 +79,13 @@ impl Cluster {
         let machine = self.machines[&id].clone();
         let replica = Replica::open(machine, self.flags(id)).await.unwrap();
         self.replicas.insert(id, replica);
+    }
+
+    /// Starts a member that was added, on a machine of its own.
+    pub(super) async fn join(&mut self, id: u64) {
+        let seed = self.machines.values().next().unwrap().random();
+        self.machines.insert(id, Sim::on(&self.network, seed));
+        self.boot(id).await;
     }
 
     /// The machine's power goes out.
