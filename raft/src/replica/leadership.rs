@@ -46,6 +46,20 @@ impl LeaderChanges {
     }
 }
 
+/// The leaders one member sees, one after the other. Shows the newest: who was away may miss some.
+#[derive(Debug)]
+pub struct Leaders {
+    reader: LatestReader<Option<NodeId>>,
+}
+
+impl Leaders {
+    /// The leader, when it is another than before, at first the present one; `None` in between, while
+    /// there is none. Ends when the replica is gone.
+    pub async fn changed(&mut self) -> Option<Option<NodeId>> {
+        self.reader.changed().await
+    }
+}
+
 impl<I: Instant> Leadership<I> {
     pub(crate) fn new() -> Self {
         Self {
@@ -91,6 +105,10 @@ impl<I: Instant> Leadership<I> {
 
     pub(crate) fn changes(&self) -> LeaderChanges {
         LeaderChanges { reader: self.changes.reader() }
+    }
+
+    pub(crate) fn leaders(&self) -> Leaders {
+        Leaders { reader: self.leaders.reader() }
     }
 
     /// Waits until this member leads.

@@ -4,6 +4,7 @@
 //! - `propose`, `admission`: writes, and how many may wait. `forward`, `awaited`: by way of the leader.
 //! - `service`: what this member does for its peers.
 //! - `read_index`, `progress`: linearizable reads, and what is applied.
+//! - `question`: what only the leader's services can answer.
 //! - `leadership`: who leads. `transfer`: another member made leader. `checkpoint`: the engine made durable, the log let go of.
 //! - [`membership`]: who is in the group. `force`: a group of one made of what is left of another.
 //! - `stop`, `shutdown`: why a replica ends, and how.
@@ -13,6 +14,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures::future::BoxFuture;
 use openraft::{Raft, RaftMetrics};
 use openraft_rt::{AsyncRuntime, Watch, WatchReceiver};
@@ -41,6 +43,7 @@ mod leadership;
 pub mod membership;
 pub(crate) mod progress;
 mod propose;
+mod question;
 mod read_index;
 mod service;
 mod shutdown;
@@ -48,8 +51,9 @@ pub mod start;
 pub(crate) mod stop;
 mod transfer;
 
-pub use leadership::LeaderChanges;
+pub use leadership::{LeaderChanges, Leaders};
 pub use membership::{MemberChange, MemberChangeError, MemberRules};
+pub use question::Answers;
 pub use start::{Bootstrap, Start};
 pub use stop::StopReason;
 pub use transfer::TransferError;
@@ -235,6 +239,7 @@ pub(crate) struct Inner<P: Platform> {
     awaited: Arc<awaited::Awaited>,
     /// Held by the one change of the group that is under way here.
     changing: tokio::sync::Mutex<()>,
+    answering: question::Answering,
     /// The group knows this member's name and client URLs.
     published: Latest<bool>,
     stop: Arc<stop::Stop>,
@@ -332,6 +337,23 @@ impl<P: Platform> Replica<P> {
     /// News of leadership gained and lost.
     pub fn leader_changes(&self) -> LeaderChanges {
         self.inner.leadership.changes()
+    }
+
+    /// Each leader this member sees, its own leadership included.
+    pub fn leaders(&self) -> Leaders {
+        self.inner.leadership.leaders()
+    }
+
+    /// From now on, until the shutdown, `answers` answers what other members [ask](Self::ask_leader).
+    pub fn answer_with(&self, answers: Arc<dyn Answers>) {
+        self.inner.answering.begin(answers);
+    }
+
+    /// Asks the [`Answers`] of the leader, and of the next one when that is lost: a question may be
+    /// heard more than once. `None` when there was no answer within this time, or when this member
+    /// leads itself.
+    pub async fn ask_leader(&self, question: Bytes, within: Duration) -> Option<Bytes> {
+        self.inner.ask_leader(question, within).await
     }
 
     /// Makes the voter `target` lead, if it is ready; returns when it does. Only the leader can.

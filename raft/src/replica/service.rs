@@ -83,6 +83,7 @@ impl<P: Platform> Inner<P> {
             Request::ReadIndex(request) => self.give_read_index(request).await,
             Request::ChangeMember(request) => self.change_for_peer(request).await,
             Request::Members(MembersRequest {}) => Ok(Reply::Members(self.members_reply())),
+            Request::Ask(question) => self.give_answer(question).await,
         }
     }
 

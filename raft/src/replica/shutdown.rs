@@ -38,6 +38,7 @@ pub(super) async fn shutdown<P: Platform>(inner: &Arc<Inner<P>>) {
         inner.resign().await;
     }
     inner.stop.begin();
+    inner.answering.end();
     drain(inner).await;
     drop(running.stop_checkpoints);
     // Errors of joins: a task that panicked has said so itself, and there is nothing left to stop.

@@ -27,6 +27,7 @@ use super::force::force_new_cluster;
 use super::leadership::{Leadership, follow};
 use super::membership::tend;
 use super::progress::Progress;
+use super::question::Answering;
 use super::read_index::Rounds;
 use super::service::Service;
 use super::shutdown::Running;
@@ -417,6 +418,7 @@ async fn spawn<P: Platform>(
         peers,
         awaited,
         changing: tokio::sync::Mutex::new(()),
+        answering: Answering::default(),
         published: Latest::new(false),
         stop,
         running: Mutex::new(None),

@@ -300,7 +300,8 @@ fn is_idempotent(request: &PeerRequest) -> bool {
             | Request::Vote(_)
             | Request::PreVote(_)
             | Request::ReadIndex(_)
-            | Request::Members(_),
+            | Request::Members(_)
+            | Request::Ask(_),
         ) => true,
         Some(Request::Transfer(_) | Request::Propose(_) | Request::ChangeMember(_)) | None => false,
     }

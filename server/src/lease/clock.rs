@@ -2,19 +2,21 @@
 
 use std::fmt;
 use std::future::Future;
+use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use openraft_rt::Instant;
+use openraft_rt::{Instant, Select2};
 use parking_lot::Mutex;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use vetch_proto::etcdserverpb::{LeaseCheckpoint, LeaseCheckpointRequest};
+use vetch_proto::vetchpb::lease_question::Subject;
 use vetch_proto::vetchpb::proposal::Command;
 use vetch_raft::{AsyncRuntime, ProposeError, ReadIndexError};
-use vetch_storage::{Applied, LeaseChange, LeaseId, Term};
+use vetch_storage::{Applied, LeaseChange, LeaseId, LogIndex, Term};
 
 use super::driver;
 use super::group::Group;
@@ -26,6 +28,24 @@ use crate::rpc::Refusal;
 
 /// As etcd: how long KeepAlive and TimeToLive wait for what is committed to be applied.
 const APPLY_WAIT: Duration = Duration::from_secs(1);
+
+/// What is known of a lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Time {
+    /// The TTL it was granted, or what is left of it.
+    Seconds(i64),
+    /// There is no such lease.
+    Gone,
+}
+
+impl Time {
+    fn seconds(self) -> Option<i64> {
+        match self {
+            Self::Seconds(seconds) => Some(seconds),
+            Self::Gone => None,
+        }
+    }
+}
 
 type InstantOf<R> = <R as AsyncRuntime>::Instant;
 
@@ -190,6 +210,7 @@ impl<G: Group> LeaseClock<G> {
         self.promoted.notify_waiters();
     }
 
+    /// Waits until deadlines are kept here.
     async fn until_promoted(&self) -> Result<(), Refusal> {
         loop {
             // Before the look, so that a promotion right after it is not missed.
@@ -207,30 +228,43 @@ impl<G: Group> LeaseClock<G> {
 /// Renewals and remaining time.
 impl<G: Group> LeaseClock<G> {
     pub(super) async fn renew(&self, id: LeaseId) -> Result<Option<i64>, Refusal> {
-        let answer = self.within_request_timeout(self.renew_unbounded(id)).await;
-        if let Ok(Some(_)) = answer {
-            self.metrics().inspect(|metrics| metrics.renewed.inc());
-        }
-        answer
+        let group = self.group().ok_or(Refusal::NoLeader)?;
+        let renewed = self.within_request_timeout(async {
+            loop {
+                if let Some(time) = self.renew_here(group, id).await? {
+                    return Ok(time);
+                }
+                if let Some(time) = self.elsewhere(group, Subject::Renew(id.get())).await? {
+                    return Ok(time);
+                }
+            }
+        });
+        renewed.await.map(Time::seconds)
     }
 
-    async fn renew_unbounded(&self, id: LeaseId) -> Result<Option<i64>, Refusal> {
-        let group = self.group().ok_or(Refusal::NoLeader)?;
-        loop {
-            let Some((renewal, term)) = self.try_renew(id) else {
-                self.until_promoted().await?;
-                continue;
-            };
+    /// What the leader says; `None` when deadlines are kept here by now.
+    async fn elsewhere(&self, group: &G, subject: Subject) -> Result<Option<Time>, Refusal> {
+        let (promoted, asked) = (pin!(self.until_promoted()), pin!(self.ask(group, subject)));
+        match <G::Runtime as AsyncRuntime>::select2(promoted, asked).await {
+            Select2::First(promoted) => promoted.map(|()| None),
+            Select2::Second(answer) => answer,
+        }
+    }
+
+    /// Renews a lease whose deadline this member keeps; `None` while it keeps none.
+    pub(super) async fn renew_here(&self, group: &G, id: LeaseId) -> Result<Option<Time>, Refusal> {
+        while let Some((renewal, term)) = self.try_renew(id) {
             match renewal {
                 Renewal::Renewed { ttl } => {
                     group.read_index().await?;
                     still_in(group, term)?;
-                    return Ok(Some(ttl));
+                    self.metrics().inspect(|metrics| metrics.renewed.inc());
+                    return Ok(Some(Time::Seconds(ttl)));
                 }
                 Renewal::ClearFirst => self.clear_checkpoint(group, id, term).await?,
                 Renewal::Due | Renewal::CheckpointInFlight => {
                     if self.next_event(id, renewal).await == Some(Woken::Revoked) {
-                        return Ok(None);
+                        return Ok(Some(Time::Gone));
                     }
                 }
                 Renewal::Unknown => {
@@ -238,11 +272,12 @@ impl<G: Group> LeaseClock<G> {
                     self.catch_up(group).await?;
                     still_in(group, term)?;
                     if self.is_unknown_in(id, term) {
-                        return Ok(None);
+                        return Ok(Some(Time::Gone));
                     }
                 }
             }
         }
+        Ok(None)
     }
 
     fn try_renew(&self, id: LeaseId) -> Option<(Renewal, Term)> {
@@ -282,24 +317,46 @@ impl<G: Group> LeaseClock<G> {
     }
 
     pub(super) async fn remaining(&self, id: LeaseId) -> Result<Option<i64>, Refusal> {
-        self.within_request_timeout(self.remaining_unbounded(id)).await
+        let group = self.group().ok_or(Refusal::NoLeader)?;
+        let remaining = self.within_request_timeout(async {
+            loop {
+                if let Some(time) = self.remaining_here(group, id).await? {
+                    return Ok(time);
+                }
+                if let Some(time) = self.elsewhere(group, Subject::Remaining(id.get())).await? {
+                    return Ok(time);
+                }
+            }
+        });
+        remaining.await.map(Time::seconds)
     }
 
-    async fn remaining_unbounded(&self, id: LeaseId) -> Result<Option<i64>, Refusal> {
-        let group = self.group().ok_or(Refusal::NoLeader)?;
-        self.until_promoted().await?;
+    /// As [`renew_here`](Self::renew_here), without the renewal.
+    pub(super) async fn remaining_here(
+        &self,
+        group: &G,
+        id: LeaseId,
+    ) -> Result<Option<Time>, Refusal> {
+        if self.state.lock().lessor().is_none() {
+            return Ok(None);
+        }
         self.catch_up(group).await?;
         let mut state = self.state.lock();
         let now = self.now();
         let lessor = state.lessor().filter(|lessor| lessor.term() == group.term());
         let lessor = lessor.ok_or_else(leader_changed)?;
+        let seconds = |left: Duration| i64::try_from(left.as_secs()).unwrap_or(i64::MAX);
         let left = lessor.remaining(id, now);
-        Ok(left.map(|left| i64::try_from(left.as_secs()).unwrap_or(i64::MAX)))
+        Ok(Some(left.map_or(Time::Gone, |left| Time::Seconds(seconds(left)))))
     }
 
     /// Confirms leadership and waits until all that was committed is applied.
     async fn catch_up(&self, group: &G) -> Result<(), Refusal> {
         let index = group.read_index().await?;
+        self.until_applied(group, index).await
+    }
+
+    pub(super) async fn until_applied(&self, group: &G, index: LogIndex) -> Result<(), Refusal> {
         let applied = group.wait_applied(index);
         match <G::Runtime as AsyncRuntime>::timeout(APPLY_WAIT, applied).await {
             Ok(applied) => Ok(applied?),

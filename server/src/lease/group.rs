@@ -2,7 +2,9 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
+use bytes::Bytes;
 use vetch_proto::vetchpb::Proposal;
 use vetch_proto::vetchpb::proposal::Command;
 use vetch_raft::{
@@ -27,6 +29,14 @@ pub(crate) trait Group: Send + Sync + 'static {
 
     /// Confirms that this member leads; everything acknowledged before is at or below the answer.
     fn read_index(&self) -> impl Future<Output = Result<LogIndex, ReadIndexError>> + Send;
+
+    /// Asks the lease clock of the leader; `None` when there was no answer in time, or when this member
+    /// leads.
+    fn ask_leader(
+        &self,
+        question: Bytes,
+        within: Duration,
+    ) -> impl Future<Output = Option<Bytes>> + Send;
 
     /// Waits until `index` is applied and its lease changes are known.
     fn wait_applied(
@@ -63,6 +73,10 @@ impl<P: Platform> Group for Replica<P> {
 
     async fn read_index(&self) -> Result<LogIndex, ReadIndexError> {
         Self::read_index(self).await
+    }
+
+    async fn ask_leader(&self, question: Bytes, within: Duration) -> Option<Bytes> {
+        Self::ask_leader(self, question, within).await
     }
 
     async fn wait_applied(&self, index: LogIndex) -> Result<(), ReadIndexError> {

@@ -8,6 +8,7 @@ use vetch_raft::{AsyncRuntime, Platform, Replica};
 use vetch_storage::{Applied, LeaseId};
 
 use super::clock::LeaseClock;
+use super::elsewhere::ForOthers;
 use crate::metrics::LeaseMetrics;
 use crate::rpc::Refusal;
 
@@ -51,6 +52,7 @@ impl<P: Platform> Leases<P> {
         metrics: LeaseMetrics,
         stop: CancellationToken,
     ) -> <P::Runtime as AsyncRuntime>::JoinHandle<()> {
+        replica.answer_with(Arc::new(ForOthers(Arc::clone(&self.clock))));
         let driver = self.clock.start(replica, metrics, stop);
         <P::Runtime as AsyncRuntime>::spawn(driver)
     }

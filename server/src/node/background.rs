@@ -13,6 +13,7 @@ use crate::auto_compaction;
 use crate::compactor::Pace;
 use crate::config::Config;
 use crate::rpc::Api;
+use crate::rpc::stream_end::watch_leader;
 
 /// The tasks of a node that nobody asks for.
 pub(super) struct Background<P: Platform> {
@@ -48,6 +49,7 @@ impl<P: Platform> Background<P> {
                 reporting(api, upkeep),
                 reporting(api, deletion),
                 tokio::spawn(leaders),
+                tokio::spawn(watch_leader(Arc::clone(api), config.raft.election_timeout)),
                 tokio::spawn(measuring),
             ],
             stopping: std::iter::once(leases).chain(compaction).collect(),

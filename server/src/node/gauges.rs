@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use vetch_raft::{LeaderChange, Platform, Replica};
+use vetch_raft::{Platform, Replica};
 
 use crate::metrics::{Gauge, Metrics};
 use crate::rpc::Api;
@@ -61,14 +61,16 @@ fn set(gauge: &Gauge, value: u64) {
     gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
 }
 
-/// Counts the leaders this member sees, until the replica ends. With one member that is itself.
+/// Counts the leaders this member sees, itself included, until the replica ends.
 pub(super) async fn count_leaders<P: Platform>(replica: Replica<P>, metrics: Arc<Metrics>) {
-    let mut changes = replica.leader_changes();
+    let mut leaders = replica.leaders();
     drop(replica);
-    while let Some(change) = changes.changed().await {
-        match change {
-            LeaderChange::Gained(_) => metrics.server.leader_changes_seen.inc(),
-            LeaderChange::Lost => {}
+    while let Some(leader) = leaders.changed().await {
+        if let Some(leader) = leader {
+            metrics.server.leader_changes_seen.inc();
+            tracing::info!(leader = %format_args!("{:x}", leader.get()), "leader changed");
+        } else {
+            tracing::info!("there is no leader");
         }
     }
 }

@@ -22,6 +22,7 @@ use super::range_body::AnswerBudget;
 use super::slow;
 use super::space::Space;
 use super::status::Refusal;
+use super::stream_end::LeaderLoss;
 use crate::compactor::CompactionState;
 use crate::config::Warnings;
 use crate::lease::Leases;
@@ -76,6 +77,8 @@ pub struct Api<P: Platform> {
     envelope: Envelope,
     /// Cancelled when the node stops: ends the streams that have no end of their own.
     pub stopping: CancellationToken,
+    /// Ends the streams whose clients want a leader, when there is none.
+    pub leader_loss: LeaderLoss,
     next_request_id: AtomicU64,
 }
 
@@ -114,6 +117,7 @@ impl<P: Platform> Api<P> {
             fatal,
             envelope: Envelope::at(identity.member_id),
             stopping,
+            leader_loss: LeaderLoss::default(),
             next_request_id,
         }
     }

@@ -5,7 +5,7 @@ use std::time::Instant;
 use vetch_proto::etcdserverpb::alarm_request::AlarmAction;
 use vetch_proto::etcdserverpb::{
     AlarmRequest, AlarmResponse, AlarmType, DefragmentResponse, DowngradeInfo, HashKvRequest,
-    HashKvResponse, HashResponse, StatusResponse,
+    HashKvResponse, HashResponse, MoveLeaderRequest, MoveLeaderResponse, StatusResponse,
 };
 use vetch_proto::vetchpb::proposal::Command;
 use vetch_raft::Platform;
@@ -71,6 +71,15 @@ pub async fn alarm<P: Platform>(
         }
         (other, _) => unreachable!("an alarm request was answered with {other:?}"),
     }
+}
+
+/// Maintenance.MoveLeader: on the leader only; answered when the target leads. The answer has no header.
+pub async fn move_leader<P: Platform>(
+    api: &Api<P>,
+    request: MoveLeaderRequest,
+) -> Result<MoveLeaderResponse, Refusal> {
+    api.replica.transfer_leadership(NodeId(request.target_id)).await?;
+    Ok(MoveLeaderResponse { header: None })
 }
 
 /// Maintenance.Defragment: a bounded nudge to the engine, off the commit path; the engine reclaims

@@ -8,6 +8,7 @@
 //!   what is counted of them.
 //! - [`route`]: from a request's path to the method that answers it.
 //! - [`kv`], [`lease`], [`cluster`], [`maintenance`], [`health`]: the services.
+//! - [`stream_end`]: what ends streams.
 //! - [`quota`], [`space`]: when growth is refused.
 //! - [`slow`]: the log's lines about what took too long.
 //! - [`range_body`], [`range_stream`]: large answers, sent as they are read.
@@ -32,6 +33,7 @@ pub mod slow;
 pub mod snapshot;
 pub mod space;
 pub mod status;
+pub mod stream_end;
 pub mod validate;
 
 pub use api::{Api, Limits};

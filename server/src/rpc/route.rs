@@ -24,6 +24,7 @@ use super::message::{MessageReader, ReceivedCounters};
 use super::meter::{Call, Metered, unmetered};
 use super::method::{Method, Shape};
 use super::status::Refusal;
+use super::stream_end::StreamEnd;
 use super::{cluster, health, kv, lease, maintenance, range_body, range_stream, snapshot};
 use crate::edge::peer::Peer;
 use crate::metrics::{Counter, Metrics};
@@ -41,7 +42,7 @@ where
     };
     let call = Call::start(&api.metrics, method, client, api.warnings.unary_request);
     let response = match admit(api, method, &parts.headers) {
-        Ok(()) => {
+        Ok(end) => {
             let max_bytes = api.limits.max_message_bytes();
             let counters = ReceivedCounters {
                 messages: api.metrics.rpc.method(method).received.clone(),
@@ -49,7 +50,7 @@ where
                 failures: receive_failures(&api.metrics, method),
             };
             match MessageReader::new(&parts.headers, body, max_bytes, counters) {
-                Ok(messages) => dispatch(api, method, messages).await,
+                Ok(messages) => dispatch(api, method, messages, end).await,
                 Err(status) => refuse(status),
             }
         }
@@ -77,7 +78,11 @@ fn receive_failures(metrics: &Metrics, method: Method) -> Option<Counter> {
 }
 
 /// Counts a call by its client's version, and refuses one that wants a leader while there is none.
-fn admit<P: Platform>(api: &Api<P>, method: Method, headers: &HeaderMap) -> Result<(), Refusal> {
+fn admit<P: Platform>(
+    api: &Api<P>,
+    method: Method,
+    headers: &HeaderMap,
+) -> Result<StreamEnd, Refusal> {
     let version = headers.get("client-api-version").map(|value| str::from_utf8(value.as_bytes()));
     let version = version.transpose().map_err(|_not_utf8| Refusal::InvalidClientApiVersion)?;
     api.metrics.clients.count(method.shape() != Shape::Unary, version);
@@ -85,13 +90,14 @@ fn admit<P: Platform>(api: &Api<P>, method: Method, headers: &HeaderMap) -> Resu
     if wants_leader && api.replica.status().leader.is_none() {
         return Err(Refusal::NoLeader);
     }
-    Ok(())
+    Ok(StreamEnd::new(api.stopping.clone(), &api.leader_loss, wants_leader))
 }
 
 async fn dispatch<P, B>(
     api: &Arc<Api<P>>,
     method: Method,
     mut messages: MessageReader<B>,
+    end: StreamEnd,
 ) -> Response<AnswerBody>
 where
     P: Platform,
@@ -111,10 +117,10 @@ where
         Method::DeleteRange => unary(messages, |request| kv::delete_range(api, request)).await,
         Method::Txn => unary(messages, |request| kv::txn(api, request)).await,
         Method::Compact => unary(messages, |request| kv::compact(api, request)).await,
-        Method::Watch => crate::watch::serve(Arc::clone(api), messages),
+        Method::Watch => crate::watch::serve(Arc::clone(api), messages, end),
         Method::LeaseGrant => unary(messages, |request| lease::grant(api, request)).await,
         Method::LeaseRevoke => unary(messages, |request| lease::revoke(api, request)).await,
-        Method::LeaseKeepAlive => keep_alive(Arc::clone(api), messages),
+        Method::LeaseKeepAlive => keep_alive(Arc::clone(api), messages, end),
         Method::LeaseTimeToLive => {
             unary(messages, |request| lease::time_to_live(api, request)).await
         }
@@ -137,16 +143,15 @@ where
             unary(messages, async |_request: HealthListRequest| Ok(health::list())).await
         }
         Method::HealthWatch => match messages.only().await {
-            Ok(request) => open_ended(api, &health::watch(&request)),
+            Ok(request) => open_ended(end, &health::watch(&request)),
             Err(status) => refuse(status),
         },
-        Method::MemberAdd
-        | Method::MemberRemove
-        | Method::MemberUpdate
-        | Method::MemberPromote
-        | Method::MoveLeader => refuse(Refusal::NotBuilt(
-            "vetch: this version runs one member only; membership changes are not built yet",
-        )),
+        Method::MemberAdd | Method::MemberRemove | Method::MemberUpdate | Method::MemberPromote => {
+            refuse(Refusal::NotBuilt("vetch: membership changes are not built yet"))
+        }
+        Method::MoveLeader => {
+            unary(messages, |request| maintenance::move_leader(api, request)).await
+        }
         Method::Downgrade => refuse(Refusal::NotBuilt("vetch: downgrades are not built yet")),
         Method::AuthEnable
         | Method::AuthDisable
@@ -199,22 +204,26 @@ where
 }
 
 /// Lease.LeaseKeepAlive: an answer for each request, in order.
-fn keep_alive<P, B>(api: Arc<Api<P>>, messages: MessageReader<B>) -> Response<AnswerBody>
+fn keep_alive<P, B>(
+    api: Arc<Api<P>>,
+    messages: MessageReader<B>,
+    end: StreamEnd,
+) -> Response<AnswerBody>
 where
     P: Platform,
     B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: std::fmt::Display,
 {
-    let frames = stream::unfold(Some((api, messages)), |state| async {
-        let (api, mut messages) = state?;
+    let frames = stream::unfold(Some((api, messages, end)), |state| async {
+        let (api, mut messages, end) = state?;
         let renewed = tokio::select! {
             biased;
             renewed = renew(&api, &mut messages) => renewed,
-            () = api.stopping.cancelled() => Err(Refusal::Stopped.into()),
+            refusal = end.reached() => Err(refusal.into()),
         };
         Some(match renewed {
             Ok(Some(answer)) => {
-                (Ok::<_, Infallible>(Frame::data(framed(&answer))), Some((api, messages)))
+                (Ok::<_, Infallible>(Frame::data(framed(&answer))), Some((api, messages, end)))
             }
             Ok(None) => (Ok(Frame::trailers(ok_trailers())), None),
             Err(status) => (Ok(Frame::trailers(status_trailers(&status))), None),
@@ -239,13 +248,12 @@ where
     }
 }
 
-/// One answer, then a stream that stays open until the client leaves or the node stops.
-fn open_ended<P: Platform>(api: &Api<P>, first: &impl Message) -> Response<AnswerBody> {
+/// One answer, then a stream that stays open until the client leaves or the node ends it.
+fn open_ended(end: StreamEnd, first: &impl Message) -> Response<AnswerBody> {
     let first = stream::iter([Ok::<_, Infallible>(Frame::data(framed(first)))]);
-    let stopping = api.stopping.clone();
     let last = stream::once(async move {
-        stopping.cancelled().await;
-        Ok(Frame::trailers(status_trailers(&Refusal::Stopped.into())))
+        let refusal = end.reached().await;
+        Ok(Frame::trailers(status_trailers(&refusal.into())))
     });
     respond(StreamBody::new(futures::StreamExt::chain(first, last)))
 }

@@ -1,7 +1,7 @@
 //! The one table from what can be refused to etcd's gRPC code and text.
 
 use tonic::{Code, Status};
-use vetch_raft::{ProposeError, ReadIndexError};
+use vetch_raft::{ProposeError, ReadIndexError, TransferError};
 use vetch_storage::ApplyError;
 
 /// Every answer other than success.
@@ -56,6 +56,8 @@ pub enum Refusal {
     Propose(ProposeError),
     /// What is committed was not applied in time, so a lease's state is not known.
     AppliedTooLate,
+    /// Leadership did not move.
+    Transfer(TransferError),
     /// The linearizable read has no read index.
     ReadIndex(ReadIndexError),
     /// The node is stopping, for whatever reason; its log says which.
@@ -108,6 +110,7 @@ impl Refusal {
                 Code::Unavailable,
                 "etcdserver: request timed out, waiting for the applied index took too long",
             ),
+            Self::Transfer(error) => transfer(*error),
             Self::ReadIndex(error) => read_index(error),
             Self::Stopped => (Code::Unavailable, "etcdserver: server stopped"),
         }
@@ -149,6 +152,22 @@ fn propose(error: &ProposeError) -> (Code, &'static str) {
     }
 }
 
+fn transfer(error: TransferError) -> (Code, &'static str) {
+    match error {
+        TransferError::NotLeader => (Code::FailedPrecondition, "etcdserver: not leader"),
+        TransferError::NoVoter => (Code::FailedPrecondition, "etcdserver: bad leader transferee"),
+        // etcd begins all the same, and has no leader for a while.
+        TransferError::NotReady => (
+            Code::Unavailable,
+            "vetch: the target cannot lead now: it was not heard from lately, or is far behind",
+        ),
+        TransferError::TimedOut => {
+            (Code::Unknown, "etcdserver: request timed out, leader transfer took too long")
+        }
+        TransferError::Stopped => (Code::Unavailable, "etcdserver: server stopped"),
+    }
+}
+
 fn read_index(error: &ReadIndexError) -> (Code, &'static str) {
     match error {
         ReadIndexError::LeaderChanged => (Code::Unavailable, "etcdserver: leader changed"),
@@ -173,6 +192,12 @@ impl From<ApplyError> for Refusal {
 impl From<ProposeError> for Refusal {
     fn from(error: ProposeError) -> Self {
         Self::Propose(error)
+    }
+}
+
+impl From<TransferError> for Refusal {
+    fn from(error: TransferError) -> Self {
+        Self::Transfer(error)
     }
 }
 

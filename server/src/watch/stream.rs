@@ -18,9 +18,10 @@ use vetch_storage::mvcc::key_range::KeyRange;
 use super::body::WatchBody;
 use super::interest::WatcherKey;
 use super::outbox::{Item, Outbox, WatcherInfo};
+use crate::rpc::Api;
 use crate::rpc::body::{AnswerBody, framed, respond};
 use crate::rpc::message::MessageReader;
-use crate::rpc::{Api, Refusal};
+use crate::rpc::stream_end::StreamEnd;
 
 /// The watch id of answers that are no watcher's: failed creations and requested progress.
 const NO_WATCHER: i64 = -1;
@@ -30,7 +31,11 @@ const EMPTY_RANGE: &str = "mvcc: watcher range is empty";
 const NEGATIVE_START: &str = "etcdserver: mvcc: required revision has been compacted";
 
 /// Serves one Watch stream.
-pub fn serve<P, B>(api: Arc<Api<P>>, messages: MessageReader<B>) -> Response<AnswerBody>
+pub fn serve<P, B>(
+    api: Arc<Api<P>>,
+    messages: MessageReader<B>,
+    end: StreamEnd,
+) -> Response<AnswerBody>
 where
     P: Platform,
     B: Body<Data = Bytes> + Send + Unpin + 'static,
@@ -44,6 +49,7 @@ where
     let stream = Stream {
         api: Arc::clone(&api),
         outbox: Arc::clone(&outbox),
+        end,
         watchers: BTreeMap::new(),
         next_id: 0,
         interval: jittered(api.watch.settings().progress_interval, number.cast_unsigned()),
@@ -60,6 +66,7 @@ fn jittered(interval: Duration, stream: u64) -> Duration {
 struct Stream<P: Platform> {
     api: Arc<Api<P>>,
     outbox: Arc<Outbox>,
+    end: StreamEnd,
     watchers: BTreeMap<i64, WatcherKey>,
     /// The next automatic id; skips those in use, never goes back.
     next_id: i64,
@@ -80,8 +87,8 @@ impl<P: Platform> Stream<P> {
             tokio::select! {
                 biased;
                 () = self.outbox.over() => break,
-                () = self.api.stopping.cancelled() => {
-                    self.outbox.end(Refusal::Stopped.into());
+                refusal = self.end.reached() => {
+                    self.outbox.end(refusal.into());
                     break;
                 }
                 () = &mut tick => {

@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use vetch_server::config::Config;
 use vetch_server::node::Sockets;
 
-use crate::member::{Member, config, directory, within};
+use crate::member::{Member, config, directory, until, within};
 
 /// Quick elections, so that a test waits for none.
 pub(crate) const QUICK: [&str; 2] = ["--heartbeat-interval=50", "--election-timeout=500"];
@@ -78,6 +78,28 @@ impl Cluster {
             Place { dir: directory(), flags: all_flags, peer }
         });
         (places.collect(), sockets)
+    }
+
+    /// Which member leads, as all that run agree.
+    pub(crate) async fn leader(&self) -> usize {
+        until("all agree on a leader", || async {
+            let leader = self.running().next()?.node.api().replica.status().leader?;
+            let agreed = self.running().all(|member| {
+                let status = member.node.api().replica.status();
+                let leads = member.id() == leader;
+                status.leader == Some(leader) && status.is_leader == leads
+            });
+            let at = |member: &Option<Member>| member.as_ref().is_some_and(|m| m.id() == leader);
+            if agreed { self.members.iter().position(at) } else { None }
+        })
+        .await
+    }
+
+    /// Some member that runs and does not lead.
+    pub(crate) async fn follower(&self) -> usize {
+        let leader = self.leader().await;
+        let runs = |at: &usize| *at != leader && self.members[*at].is_some();
+        (0..self.members.len()).find(runs).unwrap()
     }
 
     /// A member that runs.

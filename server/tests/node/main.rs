@@ -4,6 +4,7 @@
 mod cluster;
 mod health;
 mod history;
+mod leadership;
 mod leases;
 mod limits;
 mod member;

@@ -23,6 +23,7 @@ use vetch_raft::platform::tokio::Tokio;
 use vetch_server::config::{Config, Loaded, load};
 use vetch_server::metrics::Metrics;
 use vetch_server::node::{Node, Sockets, StartError};
+use vetch_storage::NodeId;
 use vetch_storage::engine::Options;
 use vetch_storage::engine::fjall::FjallEngine;
 
@@ -82,6 +83,10 @@ impl Member {
         let node = Node::start_on(sockets, platform, config, metrics).await?;
         let addr = node.client_addrs()[0];
         Ok(Self { node, gate, addr })
+    }
+
+    pub(crate) fn id(&self) -> NodeId {
+        self.node.api().identity.member_id
     }
 
     pub(crate) async fn stop(self) {

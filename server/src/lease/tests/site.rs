@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use bytes::Bytes;
 use openraft_rt::{Watch, WatchReceiver, WatchSender};
 use openraft_rt_sim::SimRuntime;
 use parking_lot::Mutex;
@@ -218,6 +219,10 @@ impl Group for Site {
 
     async fn read_index(&self) -> Result<LogIndex, ReadIndexError> {
         Ok(self.machine.lock().applied().index)
+    }
+
+    async fn ask_leader(&self, _: Bytes, _: Duration) -> Option<Bytes> {
+        std::future::pending().await
     }
 
     async fn wait_applied(&self, _: LogIndex) -> Result<(), ReadIndexError> {

@@ -20,6 +20,7 @@ use vetch_raft::platform::sim::Sim;
 use crate::rpc::Api;
 use crate::rpc::body::{AnswerBody, framed};
 use crate::rpc::message::{MessageReader, ReceivedCounters};
+use crate::rpc::stream_end::StreamEnd;
 
 pub(super) struct Client {
     requests: Option<UnboundedSender<Bytes>>,
@@ -38,7 +39,8 @@ impl Client {
             1 << 20,
             ReceivedCounters::default(),
         );
-        let answers = crate::watch::serve(Arc::clone(api), messages.unwrap()).into_body();
+        let end = StreamEnd::new(api.stopping.clone(), &api.leader_loss, false);
+        let answers = crate::watch::serve(Arc::clone(api), messages.unwrap(), end).into_body();
         Self { requests: Some(requests), answers, buffer: BytesMut::new(), ended: None }
     }
 
