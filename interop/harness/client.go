@@ -27,9 +27,7 @@ type Raw struct {
 // Dial opens a connection of plain gRPC. Message sizes are unlimited on this side: limits under test are the server's.
 func (s *Server) Dial() *Raw {
 	s.t.Helper()
-	conn, err := grpc.NewClient("passthrough:///"+s.Endpoint(),
-		grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(1<<30), grpc.MaxCallSendMsgSize(1<<30)))
+	conn, err := s.connection(grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(1<<30), grpc.MaxCallSendMsgSize(1<<30)))
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -45,18 +43,41 @@ func (s *Server) Dial() *Raw {
 	}
 }
 
+// connection is a lazy one to this server, through its namespace if it has one.
+func (s *Server) connection(more ...grpc.DialOption) (*grpc.ClientConn, error) {
+	options := append([]grpc.DialOption{grpc.WithTransportCredentials(insecure.NewCredentials())}, s.dialOptions()...)
+	return grpc.NewClient("passthrough:///"+s.Endpoint(), append(options, more...)...)
+}
+
+func (s *Server) dialOptions() []grpc.DialOption {
+	if s.namespace == nil {
+		return nil
+	}
+	return []grpc.DialOption{grpc.WithContextDialer(s.namespace.network.Dial)}
+}
+
 // Client is a clientv3 client of this server, closed with the test.
 func (s *Server) Client() *clientv3.Client {
 	s.t.Helper()
+	return newClient(s.t, s)
+}
+
+func newClient(t testing.TB, servers ...*Server) *clientv3.Client {
+	t.Helper()
+	var endpoints []string
+	for _, s := range servers {
+		endpoints = append(endpoints, s.Endpoint())
+	}
 	c, err := clientv3.New(clientv3.Config{
-		Endpoints:   []string{s.Endpoint()},
+		Endpoints:   endpoints,
 		DialTimeout: readyDeadline,
 		Logger:      zap.NewNop(),
+		DialOptions: servers[0].dialOptions(),
 	})
 	if err != nil {
-		s.t.Fatal(err)
+		t.Fatal(err)
 	}
-	s.t.Cleanup(func() { _ = c.Close() })
+	t.Cleanup(func() { _ = c.Close() })
 	return c
 }
 

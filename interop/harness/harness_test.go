@@ -54,7 +54,8 @@ func TestServerLife(t *testing.T) {
 }
 
 func TestFailureToStartIsReportedAtOnce(t *testing.T) {
-	s := &Server{Target: Etcd, DataDir: t.TempDir(), t: t, opts: Options{Flags: []string{"--no-such-flag"}}}
+	s := newServer(t, Etcd, "m1", Options{Flags: []string{"--no-such-flag"}})
+	s.DataDir = t.TempDir()
 	if err := s.pickPorts(); err != nil {
 		t.Fatal(err)
 	}
@@ -65,7 +66,8 @@ func TestFailureToStartIsReportedAtOnce(t *testing.T) {
 }
 
 func TestTakenPortIsRecognised(t *testing.T) {
-	s := &Server{Target: Etcd, DataDir: t.TempDir(), t: t}
+	s := newServer(t, Etcd, "m1", Options{})
+	s.DataDir = t.TempDir()
 	if err := s.pickPorts(); err != nil {
 		t.Fatal(err)
 	}

@@ -6,14 +6,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
 )
 
 // Deadlines for what should take well under a second; a loaded machine may be slow.
@@ -36,7 +35,7 @@ type Options struct {
 	NoWait bool
 }
 
-// Server is one member on loopback with its own data folder and fixed ports. It ends with the test.
+// Server is one member with its own data folder and fixed ports, on loopback unless it has a namespace. It ends with the test.
 type Server struct {
 	Target     Target
 	DataDir    string
@@ -45,7 +44,11 @@ type Server struct {
 
 	t    testing.TB
 	opts Options
-	proc *process
+	// name, and the cluster it starts in: the value of --initial-cluster, or "" for itself alone, and of --initial-cluster-state.
+	name, initialCluster, initialState string
+	namespace                          *namespace
+	proc                               *process
+	earlier                            []*process // runs that have ended
 }
 
 // Start runs the target under test with its default settings plus flags, and returns once it serves.
@@ -65,8 +68,8 @@ func StartTarget(t testing.TB, target Target, opts Options) *Server {
 	if dir == "" {
 		dir = filepath.Join(t.TempDir(), "data")
 	}
-	s := &Server{Target: target, DataDir: dir, t: t, opts: opts}
-	t.Cleanup(s.cleanup)
+	s := newServer(t, target, "m1", opts)
+	s.DataDir = dir
 	for attempt := 1; ; attempt++ {
 		err := s.pickPorts()
 		if err == nil {
@@ -81,6 +84,13 @@ func StartTarget(t testing.TB, target Target, opts Options) *Server {
 	}
 }
 
+// newServer is one that does not run yet and has no data folder and ports.
+func newServer(t testing.TB, target Target, name string, opts Options) *Server {
+	s := &Server{Target: target, t: t, name: name, initialState: "new", opts: opts}
+	t.Cleanup(s.cleanup)
+	return s
+}
+
 func (s *Server) pickPorts() (err error) {
 	if s.ClientPort, err = freePort(); err != nil {
 		return err
@@ -90,16 +100,29 @@ func (s *Server) pickPorts() (err error) {
 }
 
 // Endpoint is host:port of the client listener.
-func (s *Server) Endpoint() string { return fmt.Sprintf("127.0.0.1:%d", s.ClientPort) }
+func (s *Server) Endpoint() string { return fmt.Sprintf("%s:%d", s.host(), s.ClientPort) }
+
+func (s *Server) host() string {
+	if s.namespace != nil {
+		return s.namespace.address
+	}
+	return "127.0.0.1"
+}
 
 // URL is the client listener as a URL without a trailing slash.
 func (s *Server) URL() string { return "http://" + s.Endpoint() }
 
+// PeerURL is the listener for other members.
+func (s *Server) PeerURL() string { return fmt.Sprintf("http://%s:%d", s.host(), s.PeerPort) }
+
 // Name of the member.
-func (s *Server) Name() string { return "m1" }
+func (s *Server) Name() string { return s.name }
 
 func (s *Server) flags() []string {
-	peer := fmt.Sprintf("http://127.0.0.1:%d", s.PeerPort)
+	peer, cluster := s.PeerURL(), s.initialCluster
+	if cluster == "" {
+		cluster = s.Name() + "=" + peer
+	}
 	flags := []string{
 		"--name=" + s.Name(),
 		"--data-dir=" + s.DataDir,
@@ -107,8 +130,8 @@ func (s *Server) flags() []string {
 		"--advertise-client-urls=" + s.URL(),
 		"--listen-peer-urls=" + peer,
 		"--initial-advertise-peer-urls=" + peer,
-		"--initial-cluster=" + s.Name() + "=" + peer,
-		"--initial-cluster-state=new",
+		"--initial-cluster=" + cluster,
+		"--initial-cluster-state=" + s.initialState,
 		"--log-level=info",
 	}
 	if s.opts.Fast && s.Target == Etcd {
@@ -119,25 +142,38 @@ func (s *Server) flags() []string {
 
 // run starts the process and waits until it serves.
 func (s *Server) run() error {
+	if err := s.launch(); err != nil || s.opts.NoWait {
+		return err
+	}
+	return s.serves()
+}
+
+// launch starts the process.
+func (s *Server) launch() error {
 	binary, err := s.Target.Binary()
 	if err != nil {
 		return err
 	}
-	s.proc, err = startProcess(binary, s.flags(), nil)
-	if err != nil {
-		return err
+	if s.proc != nil {
+		s.earlier = append(s.earlier, s.proc)
 	}
-	if s.opts.NoWait {
+	return s.namespace.do(func() error {
+		s.proc, err = startProcess(binary, s.flags(), nil)
+		return err
+	})
+}
+
+// serves waits until a launched process serves; if it does not, it is ended.
+func (s *Server) serves() error {
+	err := s.waitReady()
+	if err == nil {
 		return nil
 	}
-	if err := s.waitReady(); err != nil {
-		_, _ = s.proc.stop(syscall.SIGKILL, stopDeadline)
-		if strings.Contains(strings.ToLower(s.proc.stderr.String()), errPortTaken.Error()) {
-			return errPortTaken
-		}
-		return fmt.Errorf("%w\n%s", err, s.logTail())
+	_, _ = s.proc.stop(syscall.SIGKILL, stopDeadline)
+	if strings.Contains(strings.ToLower(s.proc.stderr.String()), errPortTaken.Error()) {
+		return errPortTaken
 	}
-	return nil
+	return fmt.Errorf("%w\n%s", err, s.logTail())
 }
 
 // WaitReady waits until a server that was started with NoWait serves.
@@ -150,7 +186,7 @@ func (s *Server) WaitReady() {
 
 // waitReady polls with a linearizable read, the one thing every client needs, until it is answered.
 func (s *Server) waitReady() error {
-	conn, err := grpc.NewClient("passthrough:///"+s.Endpoint(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	conn, err := s.connection()
 	if err != nil {
 		return err
 	}
@@ -185,7 +221,7 @@ func (s *Server) WaitSettled() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
 		members, err := raw.Cluster.MemberList(ctx, &pb.MemberListRequest{})
-		if err != nil || members.Members[0].Name == "" {
+		if err != nil || slices.ContainsFunc(members.Members, func(m *pb.Member) bool { return m.Name == "" }) {
 			return false
 		}
 		status, err := raw.Maintenance.Status(ctx, &pb.StatusRequest{})
@@ -208,6 +244,31 @@ func (s *Server) end(sig syscall.Signal) *os.ProcessState {
 	return state
 }
 
+// Pause stops the process where it is (SIGSTOP); its sockets stay open, and the kernel goes on to accept for it.
+func (s *Server) Pause() { s.signal(syscall.SIGSTOP) }
+
+// Resume lets a paused process go on.
+func (s *Server) Resume() { s.signal(syscall.SIGCONT) }
+
+func (s *Server) signal(sig syscall.Signal) {
+	s.t.Helper()
+	if err := s.proc.cmd.Process.Signal(sig); err != nil {
+		s.t.Fatalf("%s %s: %v: %v", s.Target, s.name, sig, err)
+	}
+}
+
+// WaitExit waits for a process that ends by itself.
+func (s *Server) WaitExit(patience time.Duration) *os.ProcessState {
+	s.t.Helper()
+	select {
+	case <-s.proc.exited:
+		return s.proc.cmd.ProcessState
+	case <-time.After(patience):
+		s.t.Fatalf("%s %s has not ended within %v\n%s", s.Target, s.name, patience, s.logTail())
+		return nil
+	}
+}
+
 // Restart starts an ended server again on the same data folder and ports and returns once it serves. flags, when given, replace
 // the extra flags of the first start.
 func (s *Server) Restart(flags ...string) {
@@ -217,6 +278,14 @@ func (s *Server) Restart(flags ...string) {
 	}
 	if err := s.run(); err != nil {
 		s.t.Fatalf("restart %s: %v", s.Target, err)
+	}
+}
+
+// Launch starts an ended server again and does not wait for anything.
+func (s *Server) Launch() {
+	s.t.Helper()
+	if err := s.launch(); err != nil {
+		s.t.Fatal(err)
 	}
 }
 
@@ -245,16 +314,32 @@ func (s *Server) cleanup() {
 	if s.proc == nil {
 		return
 	}
-	if !s.Alive() {
-		if s.t.Failed() {
-			s.t.Logf("%s had ended: %v; %s", s.Target, s.proc.err, s.logTail())
-		}
-		return
-	}
 	if s.t.Failed() {
-		s.t.Logf("%s: %s", s.Target, s.logTail())
+		state := "runs"
+		if !s.Alive() {
+			state = fmt.Sprintf("has ended: %v", s.proc.err)
+		}
+		s.t.Logf("%s %s %s; its whole log: %s; %s", s.Target, s.name, state, s.keepLog(), s.logTail())
+	}
+	if !s.Alive() {
+		return
 	}
 	if _, err := s.proc.stop(syscall.SIGKILL, stopDeadline); err != nil {
 		s.t.Logf("cleanup: %v", err)
 	}
+}
+
+// keepLog writes what all runs have put out to a file that outlives the test.
+func (s *Server) keepLog() string {
+	f, err := os.CreateTemp("", fmt.Sprintf("vetch-interop-%s-%s-*.log", s.Target, s.name))
+	if err != nil {
+		return err.Error()
+	}
+	defer f.Close()
+	for i, run := range append(slices.Clone(s.earlier), s.proc) {
+		if _, err := fmt.Fprintf(f, "--- run %d\n%s", i+1, run.stderr); err != nil {
+			return err.Error()
+		}
+	}
+	return f.Name()
 }
