@@ -12,6 +12,7 @@ pub mod lease;
 pub mod logging;
 pub mod metrics;
 pub mod node;
+pub mod playground;
 pub mod rpc;
 pub mod snapshot_file;
 pub mod version;

@@ -4,9 +4,10 @@
 use std::process::ExitCode;
 
 use tokio::sync::oneshot;
-use vetch_server::cli::{self, Program, Signals};
-use vetch_server::config::{self, Config, Loaded};
-use vetch_server::logging::{self, Logging};
+use vetch_server::cli::{self, Program, Signals, StopSignal};
+use vetch_server::config::{self, Config, Loaded, LogConfig, LogFormat, LogLevel, LogOutput};
+use vetch_server::logging::{self, LineQueue, Logging};
+use vetch_server::playground::Playground;
 
 /// glibc's allocator keeps what bursts of large answers left behind; jemalloc gives it back.
 #[cfg(target_os = "linux")]
@@ -17,10 +18,10 @@ fn main() -> ExitCode {
     let text = |word: std::ffi::OsString| word.to_string_lossy().into_owned();
     let mut arguments: Vec<String> = std::env::args_os().map(text).collect();
     let called_as = if arguments.is_empty() { String::new() } else { arguments.remove(0) };
-    if let Program::NotBuilt(reason) =
-        Program::of(&called_as, arguments.first().map(String::as_str))
-    {
-        return cli::fail(reason);
+    match Program::of(&called_as, arguments.first().map(String::as_str)) {
+        Program::NotBuilt(reason) => return cli::fail(reason),
+        Program::Playground => return play(&arguments[1..]),
+        Program::Server => {}
     }
     let variables: Vec<(String, String)> =
         std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect();
@@ -34,7 +35,38 @@ fn main() -> ExitCode {
 
 /// Runs until a signal or a failure; 0 after an orderly stop, 1 after a failure.
 fn serve(config: Config) -> ExitCode {
-    let Logging { subscriber, writer } = match logging::start(&config.log) {
+    logged(&config.log.clone(), |lines| {
+        cli::announce(&config);
+        async move {
+            let stopped = until_stopped(lines)?;
+            let ended = vetch_server::node::run(config, tell_systemd, stopped).await;
+            ended.map_err(|error| error.to_string())
+        }
+    })
+}
+
+/// As [`serve`], for several members at once; only what goes wrong is logged.
+fn play(arguments: &[String]) -> ExitCode {
+    let Some(playground) = Playground::parse(arguments) else {
+        return cli::misused(Playground::USAGE);
+    };
+    let outputs = vec![LogOutput::Stderr];
+    let log = LogConfig { level: LogLevel::Error, format: LogFormat::Console, outputs };
+    logged(&log, |lines| async move {
+        let introduce = |text: &str| {
+            cli::print(text);
+        };
+        let ended = playground.run(introduce, until_stopped(lines)?).await;
+        ended.map_err(|error| error.to_string())
+    })
+}
+
+/// Runs what `work` makes on the core runtime, with logs as `log` says.
+fn logged<F>(log: &LogConfig, work: impl FnOnce(LineQueue) -> F) -> ExitCode
+where
+    F: Future<Output = Result<(), String>>,
+{
+    let Logging { subscriber, writer } = match logging::start(log) {
         Ok(logging) => logging,
         Err(error) => return cli::fail(&error.to_string()),
     };
@@ -42,13 +74,12 @@ fn serve(config: Config) -> ExitCode {
         return cli::fail(&error.to_string());
     }
     cli::abort_after_logging(writer.queue().clone());
-    cli::announce(&config);
     // The core runtime: consensus, apply and the log live on this one thread.
     let runtime = match core_runtime() {
         Ok(runtime) => runtime,
         Err(error) => return cli::fail(&format!("the core runtime: {error}")),
     };
-    let outcome = runtime.block_on(run(config, writer.queue().clone()));
+    let outcome = runtime.block_on(work(writer.queue().clone()));
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -85,7 +116,8 @@ fn give_way() {
 #[cfg(not(target_os = "linux"))]
 fn give_way() {}
 
-async fn run(config: Config, lines: logging::LineQueue) -> Result<(), String> {
+/// Resolves with the first signal; the second ends the process at once.
+fn until_stopped(lines: LineQueue) -> Result<oneshot::Receiver<StopSignal>, String> {
     let mut signals = Signals::listen().map_err(|error| format!("signals: {error}"))?;
     let (stop, stopped) = oneshot::channel();
     tokio::spawn(async move {
@@ -97,7 +129,7 @@ async fn run(config: Config, lines: logging::LineQueue) -> Result<(), String> {
         let _late = lines.flush(std::time::Duration::from_secs(1));
         std::process::exit(second.exit_code().into());
     });
-    vetch_server::node::run(config, tell_systemd, stopped).await.map_err(|error| error.to_string())
+    Ok(stopped)
 }
 
 fn tell_systemd() {

@@ -24,6 +24,12 @@ pub fn refuse(error: &ConfigError) -> ExitCode {
     ExitCode::from(error.exit_code())
 }
 
+/// Says how the program is called; the exit status of a command line that cannot be read.
+pub fn misused(usage: &str) -> ExitCode {
+    let _nobody_to_tell = std::io::stderr().lock().write_all(usage.as_bytes());
+    ExitCode::from(2)
+}
+
 /// Says in one line of the log why the program cannot start.
 pub fn fail(reason: &str) -> ExitCode {
     log_to_stderr(|| tracing::error!(error = reason, "the program cannot start"));

@@ -8,7 +8,7 @@ mod signals;
 mod systemd;
 
 pub use announce::announce;
-pub use exit::{fail, print, refuse};
+pub use exit::{fail, misused, print, refuse};
 pub use panics::abort_after_logging;
 pub use program::{Program, version_lines};
 pub use signals::{Signals, StopSignal};

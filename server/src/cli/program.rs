@@ -9,6 +9,8 @@ use crate::version;
 pub enum Program {
     /// `vetch`, or `etcd` as a link to it.
     Server,
+    /// `vetch playground`, with what follows.
+    Playground,
     /// A program of etcd's that Vetch does not have, with what to do instead.
     NotBuilt(&'static str),
 }
@@ -23,6 +25,7 @@ impl Program {
             }
             (_, Some("gateway")) => Self::NotBuilt("the TCP gateway is not built"),
             (_, Some("grpc-proxy")) => Self::NotBuilt("the gRPC proxy is not built"),
+            (_, Some("playground")) => Self::Playground,
             _server => Self::Server,
         }
     }
@@ -48,6 +51,7 @@ mod tests {
     fn a_link_called_etcd_is_the_server() {
         assert_eq!(Program::of("/usr/local/bin/etcd", Some("--name")), Program::Server);
         assert_eq!(Program::of("vetch", None), Program::Server);
+        assert_eq!(Program::of("vetch", Some("playground")), Program::Playground);
         for (name, first) in [("/bin/etcdctl", None), ("etcd", Some("grpc-proxy"))] {
             assert!(matches!(Program::of(name, first), Program::NotBuilt(_)), "{name}");
         }

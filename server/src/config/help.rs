@@ -12,6 +12,9 @@ pub fn usage() -> &'static str {
   vetch [flags]
     Start a server.
 
+  vetch playground [--members 3]
+    Run a cluster in this process, on free ports, with data that is deleted at the end.
+
   vetch --version
     Show the version.
 

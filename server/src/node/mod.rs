@@ -106,6 +106,17 @@ pub async fn run(
     ready: impl FnOnce(),
     stopped: impl Future,
 ) -> Result<(), RunError> {
+    let sockets = Sockets::bind(&config.listen)?;
+    run_at(sockets, config, ready, stopped).await
+}
+
+/// As [`run`], on sockets that are bound already to what `config` names.
+pub async fn run_at(
+    sockets: Sockets,
+    config: Config,
+    ready: impl FnOnce(),
+    stopped: impl Future,
+) -> Result<(), RunError> {
     let memory_bytes = config.storage.memory_budget_bytes;
     let metrics = Arc::new(Metrics::new(&config));
     let meter = Arc::new(DiskMeter(Arc::clone(&metrics)));
@@ -114,18 +125,19 @@ pub async fn run(
             let options = Options { memory_budget: memory_bytes };
             let open = move |dir: &Path| FjallEngine::open(dir, options);
             let platform = Tokio::new("fjall", open, meter);
-            run_on(platform, config, metrics, ready, stopped).await
+            run_on(sockets, platform, config, metrics, ready, stopped).await
         }
         EngineKind::Sled => {
             let options = Options { memory_budget: memory_bytes };
             let open = move |dir: &Path| SledEngine::open(dir, options);
             let platform = Tokio::new("sled", open, meter);
-            run_on(platform, config, metrics, ready, stopped).await
+            run_on(sockets, platform, config, metrics, ready, stopped).await
         }
     }
 }
 
 async fn run_on<P: Platform<Transport = GrpcTransport>>(
+    sockets: Sockets,
     platform: P,
     config: Config,
     metrics: Arc<Metrics>,
@@ -135,7 +147,7 @@ async fn run_on<P: Platform<Transport = GrpcTransport>>(
     tokio::pin!(stopped);
     // A start may wait for long, for another process to leave the data directory.
     let mut node = tokio::select! {
-        node = Node::start(platform, config, metrics) => node?,
+        node = Node::start_on(sockets, platform, config, metrics) => node?,
         _ = &mut stopped => return Ok(()),
     };
     let serving = node.ready.clone();

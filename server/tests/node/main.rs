@@ -10,4 +10,5 @@ mod limits;
 mod member;
 mod replication;
 mod restart;
+mod rolling;
 mod stopping;
