@@ -36,20 +36,59 @@ func TestDifferential(t *testing.T) {
 		t.Fatal(err)
 	}
 	if *seedFlag != 0 {
-		runSeed(t, *seedFlag, steps, newCoverage(t, false))
+		runSeed(t, "TestDifferential", alone, *seedFlag, steps, newCoverage(t, false))
 		return
 	}
 	seen := newCoverage(t, *seedsFlag >= 20 && len(steps) >= 600)
 	for seed := uint64(1); seed <= uint64(*seedsFlag); seed++ {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
 			t.Parallel()
-			runSeed(t, seed, steps, seen)
+			runSeed(t, "TestDifferential", alone, seed, steps, seen)
 		})
 	}
 }
 
-func runSeed(t *testing.T, seed uint64, steps []int, seen *coverage) {
-	run, err := attempt(t, seed, steps)
+// followerSeeds are few: what is special about a follower shows soon, and six servers take part in each.
+const followerSeeds = 5
+
+// TestDifferentialFollower is TestDifferential through a follower of a cluster of three, on both sides.
+func TestDifferentialFollower(t *testing.T) {
+	steps, err := parseSteps(*stepsFlag)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seeds := []uint64{*seedFlag}
+	if *seedFlag == 0 {
+		seeds = []uint64{}
+		for seed := uint64(1); seed <= followerSeeds; seed++ {
+			seeds = append(seeds, seed)
+		}
+	}
+	seen := newCoverage(t, false)
+	for _, seed := range seeds {
+		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
+			t.Parallel()
+			runSeed(t, "TestDifferentialFollower", follower, seed, steps, seen)
+		})
+	}
+}
+
+// starter starts what both sides are, and connects to it.
+type starter func(ctx context.Context, t *testing.T, subject harness.Target, seed uint64, profile Profile) (*Run, error)
+
+func alone(ctx context.Context, t *testing.T, subject harness.Target, seed uint64, profile Profile) (*Run, error) {
+	options := harness.Options{Fast: true}
+	return NewRun(ctx, seed, profile, harness.StartTarget(t, harness.Etcd, options), harness.StartTarget(t, subject, options))
+}
+
+// follower starts clusters that do not hold elections because a machine is busy: a new term differs between the sides.
+func follower(ctx context.Context, t *testing.T, subject harness.Target, seed uint64, profile Profile) (*Run, error) {
+	options := harness.ClusterOptions{Size: 3, Fast: true, Flags: []string{"--election-timeout=4000"}}
+	return NewFollowerRun(ctx, seed, profile, harness.StartClusterOf(t, harness.Etcd, options), harness.StartClusterOf(t, subject, options))
+}
+
+func runSeed(t *testing.T, test string, start starter, seed uint64, steps []int, seen *coverage) {
+	run, err := attempt(t, start, seed, steps)
 	var d *Difference
 	switch {
 	case err == nil:
@@ -62,16 +101,16 @@ func runSeed(t *testing.T, seed uint64, steps []int, seen *coverage) {
 	steps = upTo(steps, d.Step)
 	if *shrinkFlag > 0 {
 		steps = shrink(steps, *shrinkFlag, func(candidate []int) bool {
-			_, err := attempt(t, seed, candidate)
+			_, err := attempt(t, start, seed, candidate)
 			return err != nil
 		})
 	}
-	t.Fatalf("seed %d: %v\n\nreplay (add -diff.shrink=40 to shorten):\n  cd interop && go test ./differential -run 'TestDifferential$' -count=1 -diff.seed=%d -diff.steps=%s",
-		seed, d, seed, formatSteps(steps))
+	t.Fatalf("seed %d: %v\n\nreplay (add -diff.shrink=40 to shorten):\n  cd interop && go test ./differential -run '%s$' -count=1 -diff.seed=%d -diff.steps=%s",
+		seed, d, test, seed, formatSteps(steps))
 }
 
 // attempt runs the steps on fresh servers.
-func attempt(t *testing.T, seed uint64, steps []int) (*Run, error) {
+func attempt(t *testing.T, start starter, seed uint64, steps []int) (*Run, error) {
 	profile := ProfileOf(seed, *profileSteps)
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
@@ -79,18 +118,18 @@ func attempt(t *testing.T, seed uint64, steps []int) (*Run, error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	oracle := harness.StartTarget(t, harness.Etcd, harness.Options{Fast: true})
-	subject := harness.StartTarget(t, target, harness.Options{Fast: true})
-	run, err := NewRun(ctx, seed, profile, oracle, subject)
+	run, err := start(ctx, t, target, seed, profile)
 	if err != nil {
 		return run, err
 	}
 	err = run.Steps(ctx, steps, profile)
 	for _, s := range run.sides() {
-		if !s.server.Alive() {
-			err = fmt.Errorf("%s has ended: %w\n%s", s.name, err, s.server.Log())
-		} else {
-			s.server.Kill()
+		for _, member := range s.members() {
+			if !member.Alive() {
+				err = fmt.Errorf("%s %s has ended: %w\n%s", s.name, member.Name(), err, member.Log())
+			} else {
+				member.Kill()
+			}
 		}
 	}
 	return run, err

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"slices"
 	"sort"
+	"strings"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
@@ -14,6 +15,7 @@ import (
 //
 //   - Ids and terms (cluster, member, raft term, server-chosen lease ids) and listen URLs: each server has its own; side.normalize
 //     maps them to common values and leaves wrong ones visible.
+//   - MemberList: members are listed in the order of their ids, which depend on ports; the order is checked, and then all are compared by name.
 //   - Ties of a range sorted by anything but the key: etcd's sort is not stable, so above 12 results (where its sort routine stops being
 //     an insertion sort) equal elements come in no promised order, and a limit may cut anywhere in the last group of equals.
 //   - RangeStream with a sort target and a limit that cuts: etcd counts what lies behind the last key it has sent in key order, though
@@ -60,6 +62,10 @@ func reconcile(request, a, b proto.Message) {
 		}
 	case *pb.HashKVRequest:
 		reconcileHashKV(q, a.(*pb.HashKVResponse), b.(*pb.HashKVResponse))
+	case *pb.MemberListRequest:
+		for _, m := range []proto.Message{a, b} {
+			slices.SortFunc(m.(*pb.MemberListResponse).Members, func(x, y *pb.Member) int { return strings.Compare(x.Name, y.Name) })
+		}
 	case *pb.StatusRequest:
 		reconcileStatus(a.(*pb.StatusResponse))
 		reconcileStatus(b.(*pb.StatusResponse))

@@ -63,10 +63,23 @@ func (d *Difference) Error() string {
 
 // NewRun connects to two fresh servers.
 func NewRun(ctx context.Context, seed uint64, profile Profile, oracle, subject *harness.Server) (*Run, error) {
-	r := &Run{seed: seed, Seen: map[string]int{}}
+	return newRun(ctx, seed, profile, &side{server: oracle}, &side{server: subject})
+}
+
+// NewFollowerRun connects to a follower of each of two fresh clusters: to the members of one name, so that answers which name members can be
+// compared.
+func NewFollowerRun(ctx context.Context, seed uint64, profile Profile, oracle, subject *harness.Cluster) (*Run, error) {
+	leaders := []string{oracle.Leader().Name(), subject.Leader().Name()}
+	follows := func(m *harness.Server) bool { return !slices.Contains(leaders, m.Name()) }
+	i := slices.IndexFunc(oracle.Members, follows)
+	return newRun(ctx, seed, profile, &side{server: oracle.Members[i], cluster: oracle}, &side{server: subject.Members[i], cluster: subject})
+}
+
+func newRun(ctx context.Context, seed uint64, profile Profile, oracle, subject *side) (*Run, error) {
+	oracle.name, subject.name = "etcd", "subject"
+	oracle.leases, subject.leases = newLeaseMap(), newLeaseMap()
+	r := &Run{seed: seed, Seen: map[string]int{}, oracle: oracle, subject: subject}
 	r.world = World{Compacted: -1, AttachServerLeases: profile.AttachServerLeases}
-	r.oracle = &side{name: "etcd", server: oracle, leases: newLeaseMap()}
-	r.subject = &side{name: "subject", server: subject, leases: newLeaseMap()}
 	return r, r.connect(ctx)
 }
 

@@ -3,6 +3,7 @@ package differential
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -18,10 +19,14 @@ import (
 type side struct {
 	name   string
 	server *harness.Server
-	raw    *harness.Raw
-	leases *leaseMap
+	// cluster is what the server is a follower in, or nil if it is alone.
+	cluster *harness.Cluster
+	raw     *harness.Raw
+	leases  *leaseMap
 
-	clusterID, memberID, raftTerm uint64
+	clusterID, memberID, leaderID, raftTerm uint64
+	// others maps the ids of the other members to common ones, by their names.
+	others map[uint64]uint64
 
 	streams   [streamCount]*watchStream
 	keepAlive pb.Lease_LeaseKeepAliveClient
@@ -36,10 +41,14 @@ func (s *side) connect(ctx context.Context) error {
 		return fmt.Errorf("%s: Status: %w", s.name, err)
 	}
 	h := st.Header
-	if h.ClusterId == 0 || h.MemberId == 0 || h.RaftTerm == 0 || st.Leader != h.MemberId {
+	leads := st.Leader == h.MemberId
+	if h.ClusterId == 0 || h.MemberId == 0 || h.RaftTerm == 0 || st.Leader == 0 || leads != (s.cluster == nil) {
 		return fmt.Errorf("%s: Status: header %v, leader %d", s.name, h, st.Leader)
 	}
-	s.clusterID, s.memberID, s.raftTerm = h.ClusterId, h.MemberId, h.RaftTerm
+	s.clusterID, s.memberID, s.leaderID, s.raftTerm = h.ClusterId, h.MemberId, st.Leader, h.RaftTerm
+	if err := s.learnOthers(ctx); err != nil {
+		return err
+	}
 	if s.keepAlive, err = s.raw.Lease.LeaseKeepAlive(ctx); err != nil {
 		return err
 	}
@@ -49,6 +58,29 @@ func (s *side) connect(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+func (s *side) learnOthers(ctx context.Context) error {
+	list, err := s.raw.Cluster.MemberList(ctx, &pb.MemberListRequest{})
+	if err != nil {
+		return fmt.Errorf("%s: MemberList: %w", s.name, err)
+	}
+	slices.SortFunc(list.Members, func(a, b *pb.Member) int { return strings.Compare(a.Name, b.Name) })
+	s.others = map[uint64]uint64{}
+	for i, m := range list.Members {
+		if m.ID != s.memberID {
+			s.others[m.ID] = uint64(10 + i)
+		}
+	}
+	return nil
+}
+
+// members are all servers of this side.
+func (s *side) members() []*harness.Server {
+	if s.cluster == nil {
+		return []*harness.Server{s.server}
+	}
+	return s.cluster.Members
 }
 
 // answer is what a server said to one call: a message or an error.
@@ -108,16 +140,21 @@ func (s *side) normalize(m proto.Message) {
 			m.RaftTerm = known(m.RaftTerm, s.raftTerm, 3)
 		case *pb.Member:
 			m.ID = known(m.ID, s.memberID, 2)
+			if common, other := s.others[m.ID]; other {
+				m.ID = common
+			}
 			for _, urls := range [][]string{m.PeerURLs, m.ClientURLs} {
 				for i := range urls {
-					urls[i] = strings.ReplaceAll(urls[i], fmt.Sprint(s.server.PeerPort), "PEER")
-					urls[i] = strings.ReplaceAll(urls[i], fmt.Sprint(s.server.ClientPort), "CLIENT")
+					for _, member := range s.members() {
+						urls[i] = strings.ReplaceAll(urls[i], fmt.Sprint(member.PeerPort), "PEER of "+member.Name())
+						urls[i] = strings.ReplaceAll(urls[i], fmt.Sprint(member.ClientPort), "CLIENT of "+member.Name())
+					}
 				}
 			}
 		case *pb.AlarmMember:
 			m.MemberID = known(m.MemberID, s.memberID, 2)
 		case *pb.StatusResponse:
-			m.Leader = known(m.Leader, s.memberID, 2)
+			m.Leader = known(m.Leader, s.leaderID, 2)
 			m.RaftTerm = known(m.RaftTerm, s.raftTerm, 3)
 		}
 	})

@@ -1,9 +1,11 @@
 package differential
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
+	"slices"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"google.golang.org/protobuf/proto"
@@ -110,7 +112,11 @@ func rpcStatus() call {
 
 func rpcMemberList(q *pb.MemberListRequest) call {
 	return rpc("MemberList", q, func(ctx context.Context, s *side, q *pb.MemberListRequest) (*pb.MemberListResponse, error) {
-		return s.raw.Cluster.MemberList(ctx, q)
+		r, err := s.raw.Cluster.MemberList(ctx, q)
+		if err == nil && !slices.IsSortedFunc(r.Members, func(a, b *pb.Member) int { return cmp.Compare(a.ID, b.ID) }) {
+			return nil, fmt.Errorf("members are not in the order of their ids: %v", r.Members)
+		}
+		return r, err
 	})
 }
 

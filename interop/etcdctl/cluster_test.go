@@ -51,6 +51,15 @@ func (w *clusterWalk) members() map[string]listed {
 	return members
 }
 
+func (w *clusterWalk) id(s *harness.Server) string {
+	w.t.Helper()
+	m, ok := w.members()[s.PeerURL()]
+	if !ok {
+		w.t.Fatalf("%s is not in the member list", s.Name())
+	}
+	return m.id
+}
+
 // status is `endpoint status` of all members, by endpoint.
 type status struct {
 	Endpoint string
@@ -131,4 +140,26 @@ func TestClusterEndpoints(t *testing.T) {
 	}
 	dead.Restart()
 	w.matches(`([0-9.:]+ is healthy: [^\n]*\n){3}`, "endpoint", "health")
+}
+
+// TestMoveLeader moves leadership to each member and refuses what etcd refuses.
+func TestMoveLeader(t *testing.T) {
+	w := startWalk(t)
+	c := w.cluster
+	leader := c.Leader()
+	for range 3 {
+		next := c.Others(leader)[0]
+		from, to := w.id(leader), w.id(next)
+		w.matches(`Leadership transferred from `+from+` to `+to+`\n`, "move-leader", to)
+		if now := c.Leader(); now != next {
+			t.Errorf("%s leads, want %s", now.Name(), next.Name())
+		}
+		w.want("OK\n", "put", "k", next.Name())
+		leader = next
+	}
+	w.matches(`Leadership transferred from .*\n`, "move-leader", w.id(leader)) // to itself: nothing to do
+	w.at(leader).fails("etcdserver: bad leader transferee", "move-leader", "123abc")
+	follower := c.Others(leader)[0]
+	w.at(follower).fails("no leader endpoint given at ["+follower.Endpoint()+"]", "move-leader", w.id(follower))
+	c.WaitHashesEqual()
 }

@@ -20,11 +20,12 @@ import (
 // eventTTL is how long the apiserver keeps events: each event's key is attached to a lease of at least that many seconds.
 const eventTTL = 25 * time.Second
 
-// cluster is a kube-apiserver whose storage is the server under test.
+// cluster is a kube-apiserver whose storage is the server under test: one member, or several.
 type cluster struct {
-	server *target
-	wire   *wire
-	api    *process
+	members []*target
+	wires   []*wire // one before each member
+	tally   *tally  // of all wires
+	api     *process
 
 	url     string
 	http    *http.Client // authenticated as an administrator
@@ -33,12 +34,14 @@ type cluster struct {
 	dynamic dynamic.Interface
 }
 
-// startCluster starts all three and waits until the apiserver is ready.
-func startCluster(t *testing.T, apiserverFlags ...string) *cluster {
+// startCluster starts an apiserver on that many members and waits until it is ready.
+func startCluster(t *testing.T, members int, apiserverFlags ...string) *cluster {
 	t.Helper()
 	dir := t.TempDir()
-	c := &cluster{server: startTarget(t, dir)}
-	c.wire = startWire(t, c.server.address)
+	c := &cluster{members: startTargets(t, dir, members), tally: newTally()}
+	for _, member := range c.members {
+		c.wires = append(c.wires, startWire(t, member.address, c.tally))
+	}
 	secrets := newCredentials(t, dir)
 	c.startAPIServer(t, dir, secrets, apiserverFlags)
 	c.connect(t, secrets)
@@ -56,9 +59,13 @@ func startCluster(t *testing.T, apiserverFlags ...string) *cluster {
 func (c *cluster) startAPIServer(t *testing.T, dir string, secrets credentials, more []string) {
 	t.Helper()
 	port := freePort(t)
+	var storage []string
+	for _, w := range c.wires {
+		storage = append(storage, "http://"+w.address())
+	}
 	c.url = fmt.Sprintf("https://127.0.0.1:%d", port)
 	c.api = startProcess(t, dir, "kube-apiserver", binaries.apiserver, append([]string{
-		"--etcd-servers=http://" + c.wire.address(),
+		"--etcd-servers=" + strings.Join(storage, ","),
 		// Short, so that a run of this suite sees what a cluster sees in hours: compactions, key counts, expired events.
 		"--etcd-compaction-interval=15s",
 		"--etcd-count-metric-poll-period=5s",

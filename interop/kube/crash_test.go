@@ -19,34 +19,44 @@ import (
 // open. The apiserver recovers by itself each time; nothing acknowledged is lost, no list is stale, the watch has seen every write in
 // order, and the leases of events go on: no event is gone before its time, and none stays.
 func testCrashes(t *testing.T, c *cluster, namespace string) {
+	member := c.members[0]
+	kill := func() { member.process.kill(); member.start(t) }
+	testOutages(t, c, namespace, kill, kill, kill, func() { member.process.stop(t, 15*time.Second); member.start(t) })
+}
+
+// testLeadersLost kills the leader of several members, which go on without it, and later get it back; then the same by SIGTERM. All is held to
+// what testCrashes demands.
+func testLeadersLost(t *testing.T, c *cluster, namespace string) {
+	var lost *target
+	back := func() { lost.start(t) }
+	kill := func() { lost = c.leader(t); lost.process.kill() }
+	stop := func() { lost = c.leader(t); lost.process.stop(t, 15*time.Second) }
+	testOutages(t, c, namespace, kill, back, kill, back, stop, back)
+}
+
+// testOutages does one thing after the other to the server under test, under load, and demands after each that all goes on.
+func testOutages(t *testing.T, c *cluster, namespace string, outages ...func()) {
 	const writesBetween = 200
 	created := time.Now()
 	createEvents(t, c, namespace)
 	l := startLoad(t, c, namespace)
 	l.awaitWrites(writesBetween)
-	server := func() *process { return c.server.process }
-	for round, end := range []func(){
-		func() { server().kill() },
-		func() { server().kill() },
-		func() { server().kill() },
-		func() { server().stop(t, 15*time.Second) },
-	} {
-		end()
-		ended := time.Now()
-		c.server.start(t)
-		serving := time.Since(ended)
+	for number, outage := range outages {
+		began := time.Now()
+		outage()
+		done := time.Since(began)
 		l.awaitWrites(1)
-		recovered := time.Since(ended)
+		recovered := time.Since(began)
 		lists := l.lists.Load()
 		l.awaitWrites(writesBetween)
 		eventually(t, "kube-apiserver is ready again", recoveryTimeout, c.ready)
 		eventually(t, "lists go on", recoveryTimeout, func(context.Context) error {
 			if l.lists.Load() < lists+2 {
-				return errors.New("no list since the restart")
+				return errors.New("no list since the outage")
 			}
 			return nil
 		})
-		t.Logf("restart %d: server ready after %.1f s, first write acknowledged after %.1f s", round+1, serving.Seconds(), recovered.Seconds())
+		t.Logf("outage %d: over after %.1f s, first write acknowledged after %.1f s", number+1, done.Seconds(), recovered.Seconds())
 	}
 	seen := l.stop()
 	if err := c.api.dead(); err != nil {
@@ -156,7 +166,7 @@ func checkFinalState(t *testing.T, l *load) {
 			t.Errorf("%s: the list shows write %d (%v), want %d", r.name, sequence, err, want)
 		}
 	}
-	stored, err := l.cluster.server.client(t).Get(t.Context(), "/registry/configmaps/"+l.namespace+"/", clientv3.WithPrefix())
+	stored, err := l.cluster.members[0].client(t).Get(t.Context(), "/registry/configmaps/"+l.namespace+"/", clientv3.WithPrefix())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -63,7 +63,7 @@ func testEventExpiry(t *testing.T, c *cluster, namespace string) {
 // checkEventLeases looks into the storage: every event's key has a lease, and the server knows each lease with the keys on it.
 func checkEventLeases(t *testing.T, c *cluster, namespace string, count int) {
 	t.Helper()
-	client := c.server.client(t)
+	client := c.members[0].client(t)
 	prefix := "/registry/events/" + namespace + "/"
 	stored, err := client.Get(t.Context(), prefix, clientv3.WithPrefix())
 	if err != nil {

@@ -17,7 +17,7 @@ import (
 // by progress requests. The parts run side by side in namespaces of their own; then the server under test is killed under load.
 func TestKubeAPIServer(t *testing.T) {
 	t.Parallel()
-	c := startCluster(t)
+	c := startCluster(t, 1)
 	t.Run("walk", func(t *testing.T) {
 		c.run(t, "namespaces", testNamespaces)
 		c.run(t, "configmaps", testConfigMaps)
@@ -41,7 +41,7 @@ func TestKubeAPIServer(t *testing.T) {
 // explicit revision, as releases before 1.37 do.
 func TestKubeAPIServerWithoutCache(t *testing.T) {
 	t.Parallel()
-	c := startCluster(t, "--watch-cache=false", "--feature-gates=EtcdRangeStream=false")
+	c := startCluster(t, 1, "--watch-cache=false", "--feature-gates=EtcdRangeStream=false")
 	t.Run("walk", func(t *testing.T) {
 		c.run(t, "configmaps", testConfigMaps)
 		c.run(t, "contention", testContention)
@@ -52,11 +52,26 @@ func TestKubeAPIServerWithoutCache(t *testing.T) {
 	})
 	t.Run("expired page", func(t *testing.T) { testExpiredPage(t, c, c.namespace(t)) })
 	t.Run("wire", func(t *testing.T) {
-		c.wire.tally.report(t)
-		if calls := c.wire.tally.method("KV/RangeStream").started; calls > 0 {
+		c.tally.report(t)
+		if calls := c.tally.method("KV/RangeStream").started; calls > 0 {
 			t.Errorf("%d RangeStream calls with the feature off", calls)
 		}
 	})
+}
+
+// TestKubeAPIServerOnThreeMembers: what kills the storage with one member is a short pause with three.
+func TestKubeAPIServerOnThreeMembers(t *testing.T) {
+	t.Parallel()
+	c := startCluster(t, 3)
+	t.Run("walk", func(t *testing.T) {
+		c.run(t, "configmaps", testConfigMaps)
+		c.run(t, "contention", testContention)
+		c.run(t, "event expiry", testEventExpiry)
+		c.run(t, "watch", testWatch)
+		c.run(t, "pages", testPages)
+	})
+	t.Run("leaders lost under load", func(t *testing.T) { testLeadersLost(t, c, c.namespace(t)) })
+	t.Run("wire", func(t *testing.T) { c.tally.report(t) })
 }
 
 // run runs one part in parallel with its siblings, in its own namespace.
@@ -136,7 +151,7 @@ func testCacheServed(t *testing.T, c *cluster) {
 // testCompactor: the apiserver's compactor has compacted the storage.
 func testCompactor(t *testing.T, c *cluster) {
 	eventually(t, "the apiserver compacted the storage", time.Minute, func(context.Context) error {
-		if c.wire.tally.method("KV/Compact").finished[codes.OK] == 0 {
+		if c.tally.method("KV/Compact").finished[codes.OK] == 0 {
 			return errors.New("no Compact yet")
 		}
 		return nil
@@ -145,7 +160,7 @@ func testCompactor(t *testing.T, c *cluster) {
 
 // testWire asks the tally whether the calls this release of Kubernetes depends on were made and answered.
 func testWire(t *testing.T, c *cluster) {
-	tally := c.wire.tally
+	tally := c.tally
 	tally.report(t)
 	for _, method := range []string{"KV/Range", "KV/RangeStream", "KV/Txn", "Lease/LeaseGrant", "Maintenance/Status"} {
 		if tally.method(method).finished[codes.OK] == 0 {

@@ -130,7 +130,7 @@ func testExpiredPage(t *testing.T, c *cluster, namespace string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.server.client(t).Compact(t.Context(), version(t, last.ResourceVersion), clientv3.WithCompactPhysical()); err != nil {
+	if _, err := c.members[0].client(t).Compact(t.Context(), version(t, last.ResourceVersion), clientv3.WithCompactPhysical()); err != nil {
 		t.Fatal(err)
 	}
 	_, err = events.List(t.Context(), metav1.ListOptions{Limit: 5, Continue: first.Continue})

@@ -16,13 +16,13 @@ type wire struct {
 	tally    *tally
 }
 
-func startWire(t *testing.T, upstream string) *wire {
+func startWire(t *testing.T, upstream string, tally *tally) *wire {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &wire{listener: listener, upstream: upstream, tally: newTally()}
+	w := &wire{listener: listener, upstream: upstream, tally: tally}
 	t.Cleanup(func() { listener.Close() })
 	go w.accept()
 	return w
