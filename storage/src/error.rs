@@ -71,7 +71,7 @@ pub enum Fatal {
 
 impl Fatal {
     /// An error of the operating system; `doing` says what was tried on `path`.
-    pub(crate) fn io(path: &Path, doing: &str, error: &io::Error) -> Self {
+    pub fn io(path: &Path, doing: &str, error: &io::Error) -> Self {
         Self::Io {
             path: path.to_owned(),
             message: format!("{doing}: {error}"),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use vetch_proto::etcdserverpb::{RangeRequest, TxnRequest, TxnResponse};
 use vetch_proto::mvccpb::KeyValue;
@@ -11,6 +12,7 @@ use crate::engine::{Budget, Engine, Sizes};
 use crate::error::{Fatal, ReadError};
 use crate::event::EventBatch;
 use crate::lease::LeaseTable;
+use crate::machine::Checkpointer;
 use crate::machine::shared::{Shared, ViewState};
 use crate::member::Members;
 use crate::mvcc::compaction::Compactor;
@@ -35,31 +37,48 @@ impl<E: Engine> Clone for ReadView<E> {
     }
 }
 
-/// Gives the newest view; shared by all readers.
+/// Gives the newest view; shared by all readers. Follows the machine when its state is replaced.
 #[derive(Debug)]
 pub struct Views<E: Engine> {
-    shared: Arc<Shared<E>>,
+    current: Arc<ArcSwap<Shared<E>>>,
 }
 
 impl<E: Engine> Clone for Views<E> {
     fn clone(&self) -> Self {
-        Self { shared: Arc::clone(&self.shared) }
+        Self { current: Arc::clone(&self.current) }
     }
 }
 
 impl<E: Engine> Views<E> {
     pub(crate) fn new(shared: Arc<Shared<E>>) -> Self {
-        Self { shared }
+        Self { current: Arc::new(ArcSwap::new(shared)) }
+    }
+
+    /// What is shared now. Not to be kept: it would keep a replaced engine open.
+    pub(crate) fn shared(&self) -> Arc<Shared<E>> {
+        self.current.load_full()
+    }
+
+    /// From now on gives the views of another state.
+    pub(crate) fn replace(&self, shared: Arc<Shared<E>>) {
+        self.current.store(shared);
     }
 
     /// The newest committed state.
     pub fn latest(&self) -> ReadView<E> {
-        ReadView { shared: Arc::clone(&self.shared), state: self.shared.view() }
+        let shared = self.shared();
+        let state = shared.view();
+        ReadView { shared, state }
     }
 
     /// A handle for background deletion of compacted versions.
     pub fn compactor(&self) -> Compactor<E> {
-        Compactor::new(Arc::clone(&self.shared))
+        Compactor::new(self.clone())
+    }
+
+    /// A handle that makes the committed state durable.
+    pub fn checkpointer(&self) -> Checkpointer<E> {
+        Checkpointer::new(self.clone())
     }
 }
 

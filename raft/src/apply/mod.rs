@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::io;
+use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,10 +16,11 @@ use prost::Message;
 use tokio::sync::oneshot;
 use vetch_proto::etcdserverpb::Member;
 use vetch_proto::vetchpb::{MemberRecord, Proposal};
-use vetch_storage::{Applied, Entry, Fatal, LogId, NodeId, StateMachine};
+use vetch_storage::{Applied, Engine, Entry, Fatal, LogId, NodeId, StateMachine};
 
 use crate::platform::{Platform, yield_now};
 use crate::replica::awaited::Awaited;
+use crate::replica::engines::Engines;
 use crate::replica::progress::Progress;
 use crate::replica::stop::Stop;
 use crate::replica::{ApplyObserver, StopReason};
@@ -30,7 +32,7 @@ use crate::types::{
 
 pub(crate) mod snapshot;
 
-use snapshot::{SnapshotMark, SnapshotMarks};
+use snapshot::{Meta, Received, SnapshotMarks, SnapshotState};
 
 /// Entries that become visible together at most. Bounds how long one turn of the applying task keeps
 /// the others of its runtime waiting, which matters in a replay after a restart.
@@ -52,6 +54,7 @@ pub(crate) struct Applier<P: Platform> {
     awaited: Arc<Awaited>,
     stop: Arc<Stop>,
     marks: Arc<SnapshotMarks>,
+    engines: Arc<Engines<P>>,
     /// Dropped with the applier: tells the replica's shutdown that the engine is no longer written.
     _gone: oneshot::Sender<()>,
 }
@@ -74,6 +77,7 @@ impl<P: Platform> Applier<P> {
         awaited: Arc<Awaited>,
         stop: Arc<Stop>,
         marks: Arc<SnapshotMarks>,
+        engines: Arc<Engines<P>>,
         gone: oneshot::Sender<()>,
     ) -> Result<Self, Fatal> {
         let membership = stored_membership(&machine)?;
@@ -89,6 +93,7 @@ impl<P: Platform> Applier<P> {
             awaited,
             stop,
             marks,
+            engines,
             _gone: gone,
         })
     }
@@ -139,6 +144,36 @@ impl<P: Platform> Applier<P> {
         Ok(applied)
     }
 
+    /// Puts a state from a peer in the place of this one.
+    ///
+    /// A crash finds the one or the other, whole. Between the switch and openraft's purge of the log it
+    /// finds a log that ends before the state: see the start.
+    async fn install(&mut self, meta: &Meta, received: Received<P::Engine>) -> Result<(), Fatal> {
+        let Received { generation, machine } = received;
+        let Some(machine) = machine.lock().take() else {
+            unreachable!("a state is installed once")
+        };
+        let applied = machine.applied();
+        assert_eq!(
+            raft_log_id(applied),
+            meta.last_log_id,
+            "the state is the one it was said to be"
+        );
+        let before = self.engines.in_use();
+        self.engines.switch(generation, applied.index).await?;
+        let replaced = self.machine.replace(machine);
+        drop(P::Runtime::spawn(Arc::clone(&self.engines).retire(before, replaced)));
+        self.membership = meta.last_membership.clone();
+        self.observer.on_installed(&self.machine.view());
+        self.marks.set_applied(applied, &self.membership);
+        self.marks.set_durable(self.marks.applied());
+        self.progress.set_sole_voter(votes_alone(self.node, self.membership.membership()));
+        self.progress.advance(applied);
+        self.stop_if_removed();
+        tracing::info!(index = applied.index.0, generation, "put the state of a peer in use");
+        Ok(())
+    }
+
     /// Waits until the engine keeps up. In the engine itself that would hold up the whole runtime:
     /// heartbeats, the log, reads.
     async fn room(&self) {
@@ -165,15 +200,19 @@ impl<P: Platform> Applier<P> {
             self.awaited.applied(request, &batch.applied[at]);
         }
         batch.applied.clear();
+        self.stop_if_removed();
+        Ok(())
+    }
+
+    fn stop_if_removed(&self) {
         if self.machine.members().is_removed(NodeId(self.node)) {
             self.stop.raise(StopReason::Removed);
         }
-        Ok(())
     }
 }
 
 /// Whether `node` alone decided what `machine` has applied.
-pub(crate) fn is_sole_voter<E: vetch_storage::Engine>(
+pub(crate) fn is_sole_voter<E: Engine>(
     machine: &StateMachine<E>,
     node: NodeId,
 ) -> Result<bool, Fatal> {
@@ -186,7 +225,7 @@ fn votes_alone(node: u64, membership: &Membership) -> bool {
 }
 
 /// The newest applied membership, as the machine keeps it.
-fn stored_membership<E: vetch_storage::Engine>(
+pub(crate) fn stored_membership<E: Engine>(
     machine: &StateMachine<E>,
 ) -> Result<StoredMembership, Fatal> {
     let Some((id, encoded)) = machine.membership() else {
@@ -205,8 +244,8 @@ pub(crate) fn undecodable(id: LogId, error: &prost::DecodeError) -> Fatal {
 }
 
 impl<P: Platform> RaftStateMachine<Config<P>> for Applier<P> {
-    type SnapshotData = SnapshotMark;
-    type SnapshotBuilder = SnapshotBuilder;
+    type SnapshotData = SnapshotState<P::Engine>;
+    type SnapshotBuilder = SnapshotBuilder<P::Engine>;
 
     async fn applied_state(&mut self) -> Result<(Option<RaftLogId>, StoredMembership), io::Error> {
         Ok((raft_log_id(self.machine.applied()), self.membership.clone()))
@@ -236,21 +275,35 @@ impl<P: Platform> RaftStateMachine<Config<P>> for Applier<P> {
     }
 
     async fn get_snapshot_builder(&mut self) -> Self::SnapshotBuilder {
-        SnapshotBuilder(Arc::clone(&self.marks))
+        SnapshotBuilder { marks: Arc::clone(&self.marks), engine: PhantomData }
     }
 
     async fn install_snapshot(
         &mut self,
-        meta: &snapshot::Meta,
-        _: SnapshotMark,
+        meta: &Meta,
+        state: SnapshotState<P::Engine>,
     ) -> Result<(), io::Error> {
-        // Reached only from a peer, and there is no transport to one.
-        let message = format!("this version cannot install the state of {meta} from a peer");
-        Err(io::Error::new(io::ErrorKind::Unsupported, message))
+        match state {
+            SnapshotState::Received(received) => {
+                self.install(meta, received).await.map_err(into_io)
+            }
+            // At the start, if what is applied were behind what was handed out as durable.
+            SnapshotState::Durable | SnapshotState::Pinned(_) => {
+                Err(io::Error::other(format!("{meta} is not a state from a peer")))
+            }
+        }
     }
 
-    async fn get_current_snapshot(&mut self) -> Result<Option<snapshot::Snapshot>, io::Error> {
-        Ok(self.marks.current())
+    /// What there is now, pinned. Asked for at the start, for its position alone, and for each peer that
+    /// is to be fed: then what the peer is told and what it gets belong together.
+    async fn get_current_snapshot(
+        &mut self,
+    ) -> Result<Option<snapshot::Snapshot<P::Engine>>, io::Error> {
+        let view = self.machine.view();
+        let meta = snapshot::meta(view.applied(), self.membership.clone());
+        let pinned =
+            |_| snapshot::Snapshot { meta: meta.clone(), snapshot: SnapshotState::Pinned(view) };
+        Ok(meta.last_log_id.map(pinned))
     }
 }
 
@@ -261,15 +314,16 @@ impl<P: Platform> fmt::Debug for Applier<P> {
 }
 
 /// "Builds" a snapshot by saying where the durable state ends.
-#[derive(Debug)]
-pub(crate) struct SnapshotBuilder(Arc<SnapshotMarks>);
+pub(crate) struct SnapshotBuilder<E> {
+    marks: Arc<SnapshotMarks>,
+    engine: PhantomData<fn() -> E>,
+}
 
-impl<R: AsyncRuntime> RaftSnapshotBuilder<TypeConfig<R>> for SnapshotBuilder {
-    type SnapshotData = SnapshotMark;
+impl<R: AsyncRuntime, E: Engine> RaftSnapshotBuilder<TypeConfig<R>> for SnapshotBuilder<E> {
+    type SnapshotData = SnapshotState<E>;
 
-    async fn build_snapshot(&mut self) -> Result<snapshot::Snapshot, io::Error> {
-        // Asked for by our checkpointer alone, which has set the mark before; or by openraft when it
-        // finds a purged log at the start, and then the purged position is the mark.
-        self.0.current().ok_or_else(|| io::Error::other("no checkpoint yet"))
+    async fn build_snapshot(&mut self) -> Result<snapshot::Snapshot<E>, io::Error> {
+        // Asked for by our checkpointer alone, which has set the mark before.
+        self.marks.durable().ok_or_else(|| io::Error::other("no checkpoint yet"))
     }
 }

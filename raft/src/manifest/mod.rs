@@ -5,11 +5,13 @@
 //! <data-dir>/MANIFEST   who this member is and what wrote the directory: one line of JSON, CRC'd
 //! <data-dir>/member/wal, engine, snap
 //! ```
+//! The engine of a state that was received from a peer is in `engine-<generation>`; the manifest says
+//! which is in use, so that writing the manifest switches from one state to the other.
 
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use vetch_storage::{ClusterId, NodeId};
+use vetch_storage::{ClusterId, LogIndex, NodeId};
 
 pub mod identity;
 mod lock;
@@ -46,6 +48,17 @@ pub struct Manifest {
     pub joins: bool,
     /// A cluster of this member alone is being made of what is here: to be completed.
     pub forcing: bool,
+    /// The state in use.
+    pub state: StateInUse,
+}
+
+/// Which of a member's states is in use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StateInUse {
+    /// Counts the states that were received from peers; 0 is the one the directory began with.
+    pub generation: u64,
+    /// The position it was received with; 0 for the first.
+    pub installed: LogIndex,
 }
 
 /// Why a directory is refused.
@@ -106,11 +119,14 @@ struct Text {
     joins: bool,
     #[serde(default, skip_serializing_if = "is_unset")]
     forcing: bool,
+    #[serde(default, skip_serializing_if = "is_unset")]
+    generation: u64,
+    #[serde(default, skip_serializing_if = "is_unset")]
+    installed: u64,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a field so")]
-const fn is_unset(flag: &bool) -> bool {
-    !*flag
+fn is_unset<T: Default + PartialEq>(field: &T) -> bool {
+    *field == T::default()
 }
 
 #[derive(Debug, Deserialize)]
@@ -130,6 +146,8 @@ impl Manifest {
             initialized: self.initialized,
             joins: self.joins,
             forcing: self.forcing,
+            generation: self.state.generation,
+            installed: self.state.installed.0,
         };
         let json = serde_json::to_string(&text).expect("plain fields always serialize");
         format!("{json} {:08x}\n", crc32fast::hash(json.as_bytes())).into_bytes()
@@ -160,8 +178,9 @@ impl Manifest {
             member: NodeId(id(&text.member_id)?),
             instance: id(&text.instance_id)?,
         };
+        let state = StateInUse { generation: text.generation, installed: LogIndex(text.installed) };
         let Text { engine, initialized, joins, forcing, .. } = text;
-        Ok(Self { identity, engine, initialized, joins, forcing })
+        Ok(Self { identity, engine, initialized, joins, forcing, state })
     }
 
     /// Refuses a directory of another engine.
@@ -192,6 +211,7 @@ mod tests {
             initialized: true,
             joins: false,
             forcing: true,
+            state: StateInUse { generation: 3, installed: LogIndex(77) },
         }
     }
 
@@ -203,6 +223,15 @@ mod tests {
     fn it_reads_back_what_it_wrote() {
         let bytes = manifest().encode();
         assert_eq!(Manifest::decode(&path(), &bytes).unwrap(), manifest());
+    }
+
+    /// What earlier versions wrote, and what is written as long as no state was received.
+    #[test]
+    fn the_first_state_is_not_mentioned() {
+        let first = Manifest { state: StateInUse::default(), ..manifest() };
+        let bytes = first.encode();
+        assert!(!String::from_utf8_lossy(&bytes).contains("generation"));
+        assert_eq!(Manifest::decode(&path(), &bytes).unwrap(), first);
     }
 
     #[test]

@@ -41,6 +41,20 @@ pub trait Platform: Debug + Clone + Send + Sync + 'static {
     /// Makes `dir` and its parents, for this process's user alone. Blocks.
     fn create_dir(&self, dir: &Path) -> io::Result<()>;
 
+    /// The names of the directories in `dir`, sorted. Blocks.
+    fn subdirs(&self, dir: &Path) -> io::Result<Vec<String>>;
+
+    /// Removes `dir` and all in it; none is fine. Blocks.
+    fn remove_dir(&self, dir: &Path) -> io::Result<()>;
+
+    /// Makes the names in `dir` durable. Blocks.
+    fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+
+    /// Bytes of one chunk of a state that is sent to a peer, about. Two are in memory at once.
+    fn snapshot_chunk_bytes(&self) -> usize {
+        1 << 20
+    }
+
     /// The right to use `dir`; `None` while another process has it.
     fn try_lock(&self, dir: &Path) -> io::Result<Option<DirLock>>;
 

@@ -22,10 +22,35 @@ use crate::transport::sim::{SimNetwork, SimTransport};
 #[derive(Clone, Debug)]
 pub struct Sim {
     seed: u64,
-    engine: Arc<MemEngine>,
+    engines: Arc<Mutex<Engines>>,
     disks: Arc<Mutex<BTreeMap<PathBuf, SimDisk>>>,
     random: Arc<AtomicU64>,
     transport: SimTransport,
+}
+
+/// The machine's engines, by directory.
+#[derive(Debug)]
+struct Engines {
+    by_dir: BTreeMap<PathBuf, Arc<MemEngine>>,
+    /// What the first directory will have.
+    first: Arc<MemEngine>,
+}
+
+impl Engines {
+    fn new(first: MemEngine) -> Self {
+        Self { by_dir: BTreeMap::new(), first: Arc::new(first) }
+    }
+
+    /// The newest: their names count up.
+    fn newest(&self) -> &Arc<MemEngine> {
+        let newest = self.by_dir.iter().max_by_key(|(dir, _)| (dir.as_os_str().len(), *dir));
+        newest.map_or(&self.first, |(_, engine)| engine)
+    }
+
+    fn crash(&self, crash: impl Fn(&MemEngine) -> MemEngine) -> Self {
+        let by_dir = self.by_dir.iter().map(|(dir, engine)| (dir.clone(), Arc::new(crash(engine))));
+        Self { by_dir: by_dir.collect(), first: Arc::new(crash(&self.first)) }
+    }
 }
 
 impl Sim {
@@ -38,16 +63,23 @@ impl Sim {
     pub fn on(network: &SimNetwork, seed: u64) -> Self {
         Self {
             seed,
-            engine: Arc::new(MemEngine::new()),
+            engines: Arc::new(Mutex::new(Engines::new(MemEngine::new()))),
             disks: Arc::default(),
             random: Arc::new(AtomicU64::new(seed)),
             transport: SimTransport::new(network.clone()),
         }
     }
 
-    /// The machine's engine: its images and faults.
-    pub fn engine(&self) -> &Arc<MemEngine> {
-        &self.engine
+    /// The machine's engine: its images and faults. The newest one, while a state from a peer is
+    /// received beside the one in use.
+    pub fn engine(&self) -> Arc<MemEngine> {
+        Arc::clone(self.engines.lock().newest())
+    }
+
+    /// How many engines there are: more than one while a state from a peer is received, or replaced
+    /// another.
+    pub fn engine_count(&self) -> usize {
+        self.engines.lock().by_dir.len()
     }
 
     /// The disk under `dir`, for faults; made when it is not there.
@@ -62,19 +94,19 @@ impl Sim {
     /// from now on; `seed` decides the fate of what was not flushed.
     #[must_use]
     pub fn power_cut(&self, seed: u64) -> Self {
-        self.after(self.engine.crash(), |disk| disk.power_cut(seed))
+        self.after(self.engines.lock().crash(MemEngine::crash), |disk| disk.power_cut(seed))
     }
 
     /// What the next process finds after this one was killed.
     #[must_use]
     pub fn process_killed(&self) -> Self {
-        self.after(self.engine.crash_live(), SimDisk::process_killed)
+        self.after(self.engines.lock().crash(MemEngine::crash_live), SimDisk::process_killed)
     }
 
     /// This machine with another engine, as after a folder was replaced.
     #[must_use]
     pub fn with_engine(&self, engine: MemEngine) -> Self {
-        self.after(engine, SimDisk::copy)
+        self.after(Engines::new(engine), SimDisk::copy)
     }
 
     /// This machine with another disk under `dir`.
@@ -86,13 +118,13 @@ impl Sim {
         Self { disks: Arc::new(Mutex::new(disks)), ..self.clone() }
     }
 
-    fn after(&self, engine: MemEngine, crash: impl Fn(&SimDisk) -> SimDisk) -> Self {
+    fn after(&self, engines: Engines, crash: impl Fn(&SimDisk) -> SimDisk) -> Self {
         self.transport.die();
         let disks = self.disks.lock();
         let disks = disks.iter().map(|(dir, disk)| (dir.clone(), crash(disk))).collect();
         Self {
             seed: self.seed,
-            engine: Arc::new(engine),
+            engines: Arc::new(Mutex::new(engines)),
             disks: Arc::new(Mutex::new(disks)),
             random: Arc::clone(&self.random),
             transport: SimTransport::new(self.transport.network().clone()),
@@ -109,12 +141,46 @@ impl Platform for Sim {
         "mem"
     }
 
-    fn open_engine(&self, _: &Path) -> Result<Arc<MemEngine>, Fatal> {
-        Ok(Arc::clone(&self.engine))
+    fn open_engine(&self, dir: &Path) -> Result<Arc<MemEngine>, Fatal> {
+        let mut engines = self.engines.lock();
+        if let Some(engine) = engines.by_dir.get(dir) {
+            return Ok(Arc::clone(engine));
+        }
+        let engine = if engines.by_dir.is_empty() {
+            Arc::clone(&engines.first)
+        } else {
+            Arc::new(MemEngine::new())
+        };
+        engines.by_dir.insert(dir.to_owned(), Arc::clone(&engine));
+        Ok(engine)
     }
 
     fn create_dir(&self, _: &Path) -> io::Result<()> {
         Ok(())
+    }
+
+    /// Of engines alone.
+    fn subdirs(&self, dir: &Path) -> io::Result<Vec<String>> {
+        let engines = self.engines.lock();
+        let names = engines.by_dir.keys().filter_map(|path| path.strip_prefix(dir).ok());
+        Ok(names
+            .map(|name| name.display().to_string())
+            .filter(|name| !name.contains('/'))
+            .collect())
+    }
+
+    fn remove_dir(&self, dir: &Path) -> io::Result<()> {
+        self.engines.lock().by_dir.remove(dir);
+        Ok(())
+    }
+
+    fn sync_dir(&self, _: &Path) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Small, so that short histories make many of them.
+    fn snapshot_chunk_bytes(&self) -> usize {
+        256
     }
 
     fn try_lock(&self, _: &Path) -> io::Result<Option<DirLock>> {

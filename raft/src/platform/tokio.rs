@@ -73,6 +73,29 @@ impl<E: Engine + fmt::Debug> Platform for Tokio<E> {
         DirBuilder::new().recursive(true).mode(0o700).create(dir)
     }
 
+    fn subdirs(&self, dir: &Path) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(dir)? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                names.push(entry.file_name().to_string_lossy().into_owned());
+            }
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    fn remove_dir(&self, dir: &Path) -> io::Result<()> {
+        match std::fs::remove_dir_all(dir) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            done @ (Ok(()) | Err(_)) => done,
+        }
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        std::fs::File::open(dir)?.sync_all()
+    }
+
     fn try_lock(&self, dir: &Path) -> io::Result<Option<DirLock>> {
         DirLock::try_acquire(dir)
     }

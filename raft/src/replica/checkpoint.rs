@@ -64,8 +64,11 @@ impl<P: Platform> Checkpoints<P> {
         let last = mark.id.index;
         inner.marks.set_durable(mark);
         // openraft takes note of the new mark and purges all but the entries kept for catching up.
-        // It refuses only when it stops, and then the log stays as it is.
-        drop(inner.raft.trigger().snapshot().await);
+        // It refuses only when it stops, and then the log stays as it is. A peer that is being given
+        // a state needs what came after it, or it would be behind for ever under load.
+        if !inner.peers.feeds.need_the_log() {
+            drop(inner.raft.trigger().snapshot().await);
+        }
         Ok(Self { inner, checkpointer, last })
     }
 }

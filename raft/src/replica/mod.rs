@@ -7,6 +7,7 @@
 //! - `question`: what only the leader's services can answer.
 //! - `leadership`: who leads. `transfer`: another member made leader. `checkpoint`: the engine made durable, the log let go of.
 //! - [`membership`]: who is in the group. `force`: a group of one made of what is left of another.
+//! - `engines`: where its states are. `receive`: a whole state from the leader.
 //! - `stop`, `shutdown`: why a replica ends, and how.
 
 use std::fmt;
@@ -37,6 +38,7 @@ pub(crate) mod admission;
 pub(crate) mod awaited;
 mod checkpoint;
 mod config;
+pub(crate) mod engines;
 mod force;
 mod forward;
 mod leadership;
@@ -45,6 +47,7 @@ pub(crate) mod progress;
 mod propose;
 mod question;
 mod read_index;
+mod receive;
 mod service;
 mod shutdown;
 pub mod start;
@@ -236,6 +239,8 @@ pub(crate) struct Inner<P: Platform> {
     leadership: leadership::Leadership<propose::InstantOf<P>>,
     rounds: read_index::Rounds,
     peers: Arc<Peers<P>>,
+    engines: Arc<engines::Engines<P>>,
+    inbox: receive::Inbox<P>,
     awaited: Arc<awaited::Awaited>,
     /// Held by the one change of the group that is under way here.
     changing: tokio::sync::Mutex<()>,

@@ -81,6 +81,7 @@ impl<P: Platform> Inner<P> {
             }
             Request::Propose(proposal) => self.take_proposal(proposal).await,
             Request::ReadIndex(request) => self.give_read_index(request).await,
+            Request::Snapshot(chunk) => self.take_snapshot(chunk).await,
             Request::ChangeMember(request) => self.change_for_peer(request).await,
             Request::Members(MembersRequest {}) => Ok(Reply::Members(self.members_reply())),
             Request::Ask(question) => self.give_answer(question).await,
@@ -197,6 +198,6 @@ fn not_leader() -> Refusal {
     refuse(Reason::NotLeader, "this member does not lead")
 }
 
-fn stopping() -> Refusal {
+pub(super) fn stopping() -> Refusal {
     refuse(Reason::Stopping, "this member stops")
 }

@@ -44,11 +44,13 @@ pub(super) async fn shutdown<P: Platform>(inner: &Arc<Inner<P>>) {
     // Errors of joins: a task that panicked has said so itself, and there is nothing left to stop.
     drop(running.checkpoints.await);
     drop(inner.raft.shutdown().await);
+    inner.inbox.close(inner).await;
     inner.stop.end();
     drop(running.serving);
     drop(running.membership.await);
     drop(running.supervisor.await);
     drop(running.applier_gone.await);
+    inner.engines.close().await;
     inner.peers.roster.close();
     drop(running.disk);
     drop(running.lock);

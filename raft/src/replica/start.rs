@@ -17,18 +17,20 @@ use tokio::sync::oneshot;
 use vetch_proto::etcdserverpb::Member;
 use vetch_proto::vetchpb::proposal::Command;
 use vetch_proto::vetchpb::{MemberPublish, MemberRecord, Proposal};
-use vetch_storage::machine::{IndexCheckpoint, Options};
+use vetch_storage::machine::IndexCheckpoint;
 use vetch_storage::{ClusterId, Fatal, LogIndex, NodeId, StateMachine, Views};
 
 use super::admission::Admission;
 use super::awaited::Awaited;
 use super::checkpoint::Checkpoints;
+use super::engines::{self, Engines};
 use super::force::force_new_cluster;
 use super::leadership::{Leadership, follow};
 use super::membership::tend;
 use super::progress::Progress;
 use super::question::Answering;
 use super::read_index::Rounds;
+use super::receive::Inbox;
 use super::service::Service;
 use super::shutdown::Running;
 use super::stop::{Stop, StopReason};
@@ -37,7 +39,7 @@ use crate::apply::snapshot::SnapshotMarks;
 use crate::apply::{self, Applier};
 use crate::disk::{Disk, DiskError, FileName};
 use crate::log::LogStore;
-use crate::manifest::{self, DirLock, Identity, Manifest};
+use crate::manifest::{self, DirLock, Identity, Manifest, StateInUse};
 use crate::platform::Platform;
 use crate::platform::latest::Latest;
 use crate::transport::network::Network;
@@ -45,7 +47,7 @@ use crate::transport::peer::{Peers, Timing};
 use crate::transport::roster::Roster;
 use crate::transport::{Addresses, Transport};
 use crate::types::{
-    Cause, CommittedLeaderId, Entry, Membership, Payload, RaftLogId, TypeConfig, log_id, log_index,
+    Cause, CommittedLeaderId, Entry, Membership, Payload, RaftLogId, TypeConfig, log_index,
     raft_log_id,
 };
 
@@ -104,7 +106,8 @@ impl<P: Platform> fmt::Debug for Start<P> {
 /// Everything open, nothing running.
 struct Parts<P: Platform> {
     settings: Settings,
-    identity: Identity,
+    data_dir: PathBuf,
+    manifest: Manifest,
     machine: StateMachine<P::Engine>,
     log: LogStore,
     disk: Arc<dyn Disk>,
@@ -129,6 +132,7 @@ pub(super) async fn open<P: Platform>(
         initialized: false,
         joins: bootstrap == Bootstrap::Join,
         forcing: false,
+        state: StateInUse::default(),
     };
     let mut manifest = read_or_make(&platform, &*home, fresh).await?;
     let member = Member { id: manifest.identity.member.0, ..member };
@@ -136,7 +140,8 @@ pub(super) async fn open<P: Platform>(
     let disk = platform.open_disk(&data_dir.join("member/wal")).map_err(Fatal::from)?;
     let log = LogStore::open(Arc::clone(&disk), platform.log_options());
     // Neither needs the other, and both read a lot: a restart takes as long as the slower one.
-    let (machine, log) = join(open_machine(&platform, &data_dir), log).await;
+    let state = manifest.state;
+    let (machine, log) = join(open_machine(&platform, &data_dir, state.generation), log).await;
     let (machine, log) = (machine?, log.map_err(Fatal::from)?);
     if machine.members().is_removed(manifest.identity.member) {
         return Err(OpenError::Removed);
@@ -154,10 +159,10 @@ pub(super) async fn open<P: Platform>(
         let random = platform.random();
         force_new_cluster(&*home, &mut manifest, &log, &machine, random).await?;
     }
-    let (identity, known) = (manifest.identity, peers);
-    let has_begun = (!manifest.initialized).then(|| begun(Arc::clone(&home), manifest));
-    let parts = Parts { settings, identity, machine, log, disk, home, observer, lock, known };
-    let replica = spawn(platform, parts, has_begun).await?;
+    let known = peers;
+    let parts =
+        Parts { settings, data_dir, manifest, machine, log, disk, home, observer, lock, known };
+    let replica = spawn(platform, parts).await?;
     if is_alone(&replica).await {
         // Peers are heard only when everything is applied: what a lone voter's log says of them holds,
         // and one that was removed must not be listened to once more.
@@ -169,11 +174,6 @@ pub(super) async fn open<P: Platform>(
         drop(P::Runtime::spawn(keep_publishing(replica.clone(), member)));
     }
     Ok(replica)
-}
-
-/// Notes that the log of a member that joins has had its first entry.
-async fn begun(home: Arc<dyn Disk>, manifest: Manifest) -> Result<(), Fatal> {
-    manifest::store(&*home, &Manifest { initialized: true, ..manifest }).await
 }
 
 fn serve_peers<P: Platform>(replica: &Replica<P>) {
@@ -230,10 +230,15 @@ async fn read_or_make<P: Platform>(
 async fn open_machine<P: Platform>(
     platform: &P,
     data_dir: &Path,
+    generation: u64,
 ) -> Result<StateMachine<P::Engine>, Fatal> {
-    let engine_dir = data_dir.join("member/engine");
-    let options =
-        Options { checkpoint_dir: platform.checkpoint_dir(&data_dir.join("member/snap")) };
+    let engine_dir = engines::engine_dir(data_dir, generation);
+    let (preparer, data_dir) = (platform.clone(), data_dir.to_owned());
+    let prepare = move || {
+        engines::remove_leftovers(&preparer, &data_dir, generation);
+        engines::options(&preparer, &data_dir, generation)
+    };
+    let options = platform.blocking(prepare).await?;
     let checkpoint_dir = options.checkpoint_dir.clone();
     let opener = platform.clone();
     let engine = platform.blocking(move || opener.open_engine(&engine_dir));
@@ -263,7 +268,11 @@ fn check_log<E: vetch_storage::Engine>(
     // on disk may be applied here before this member's own write ends; a crash then cuts the log short
     // of the engine, and openraft lets it begin anew behind that.
     let alone = apply::is_sole_voter(machine, manifest.identity.member)?;
-    if (alone && last < applied) || (manifest.initialized && last == LogIndex(0)) {
+    // A state from a peer is in use before the log is purged to it; a log that had nothing still has
+    // nothing then.
+    let is_installed = manifest.state.installed == applied && applied > LogIndex(0);
+    let is_empty = manifest.initialized && last == LogIndex(0) && !is_installed;
+    if (alone && last < applied) || is_empty {
         return Err(OpenError::LogLost { data_dir: data_dir(), applied, last });
     }
     Ok(alone)
@@ -368,12 +377,10 @@ fn addresses<E: vetch_storage::Engine>(
     }))
 }
 
-async fn spawn<P: Platform>(
-    platform: P,
-    parts: Parts<P>,
-    has_begun: Option<impl Future<Output = Result<(), Fatal>> + Send + 'static>,
-) -> Result<Replica<P>, OpenError> {
-    let Parts { settings, identity, machine, log, disk, home, observer, lock, known } = parts;
+async fn spawn<P: Platform>(platform: P, parts: Parts<P>) -> Result<Replica<P>, OpenError> {
+    let Parts { settings, data_dir, manifest, machine, log, disk, home, observer, lock, known } =
+        parts;
+    let (identity, has_begun) = (manifest.identity, manifest.initialized);
     let raft_config =
         config::raft_config(&settings).map_err(|error| OpenError::Settings(error.to_string()))?;
     let (progress, marks) = (Arc::<Progress>::default(), Arc::<SnapshotMarks>::default());
@@ -381,6 +388,9 @@ async fn spawn<P: Platform>(
     let stop = Arc::new(Stop::new());
     let (gone, applier_gone) = oneshot::channel();
     let (views, checkpointer) = (machine.views(), machine.checkpointer());
+    let engines =
+        Engines::new(platform.clone(), data_dir, Arc::clone(&home), manifest, Arc::clone(&stop));
+    let engines = Arc::new(engines);
     let applier = Applier::<P>::new(
         machine,
         identity.member.0,
@@ -389,15 +399,12 @@ async fn spawn<P: Platform>(
         Arc::clone(&awaited),
         Arc::clone(&stop),
         Arc::clone(&marks),
+        Arc::clone(&engines),
         gone,
     )?;
-    if let Some(purged) = log.purged() {
-        marks.set_purged(log_id(&purged));
-    }
-    let transport = platform.transport();
     let roster = Roster::load(home, identity, Arc::clone(&stop))?;
     let addresses = addresses(&log, known, views.clone())?;
-    let peers = Peers::new(transport, roster, addresses, timing(&settings));
+    let peers = Peers::new(platform.clone(), roster, addresses, timing(&settings));
     let peers = Arc::new(peers);
     let network = Network(Arc::clone(&peers));
     let raft: RaftOf<P> = Raft::build(identity.member.0, raft_config, network, log, applier)
@@ -416,6 +423,8 @@ async fn spawn<P: Platform>(
         leadership: Leadership::new(),
         rounds: Rounds::default(),
         peers,
+        engines,
+        inbox: Inbox::default(),
         awaited,
         changing: tokio::sync::Mutex::new(()),
         answering: Answering::default(),

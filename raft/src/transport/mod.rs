@@ -3,8 +3,8 @@
 //! - [`Transport`] and [`PeerService`]: the seam. Messages are `vetchpb`'s on every platform, so that
 //!   what the simulator carries is what the wire carries.
 //! - [`grpc`]: what ships. [`sim`]: a simulated network, on virtual time.
-//! - `wire`: openraft's messages as `vetchpb`'s. `network`: openraft's clients. `peer`: the ways to
-//!   all peers. `pause`: before each new attempt to reach one. `roster`: which instance of each member
+//! - `wire`: openraft's messages as `vetchpb`'s. `network`: openraft's clients. `feed`: a whole state for
+//!   one peer. `peer`: the ways to all peers. `pause`: before each new attempt to reach one. `roster`: which instance of each member
 //!   is known.
 
 use std::fmt::Debug;
@@ -16,6 +16,7 @@ use futures::stream::BoxStream;
 use vetch_proto::vetchpb::{AppendReply, AppendRequest, PeerReply, PeerRequest};
 use vetch_storage::NodeId;
 
+mod feed;
 pub mod grpc;
 pub(crate) mod network;
 mod pause;
@@ -33,6 +34,8 @@ pub enum Channel {
     Control,
     /// Proposals and read indexes for the leader.
     Forward,
+    /// A whole state, chunk by chunk.
+    Snapshot,
 }
 
 /// Why a peer gave no answer.

@@ -10,7 +10,7 @@ use futures::stream::{self, BoxStream};
 use futures::{Stream, StreamExt};
 use openraft::error::ReplicationClosed;
 use openraft::network::{Backoff, RPCOption, RaftNetworkFactory, RaftNetworkV2};
-use openraft_rt::{AsyncRuntime, Instant};
+use openraft_rt::{AsyncRuntime, Instant, Select2};
 use parking_lot::Mutex;
 use vetch_proto::vetchpb::peer_reply::Reply;
 use vetch_proto::vetchpb::peer_request::Request;
@@ -20,7 +20,7 @@ use vetch_storage::NodeId;
 use super::peer::{AskError, LinkOf, Peers};
 use super::wire::{self, Unreadable};
 use super::{Channel, Link, LinkError};
-use crate::apply::snapshot::{Snapshot, SnapshotMark};
+use crate::apply::snapshot::{Snapshot, SnapshotState};
 use crate::platform::Platform;
 use crate::types::rpc::{
     AppendEntriesRequest, AppendEntriesResponse, NetworkError, RpcError, SnapshotResponse,
@@ -183,7 +183,7 @@ fn give_up_when_stalled<R: AsyncRuntime>(
     stream::unfold(Some(replies), next).boxed()
 }
 
-fn rpc_error<R: AsyncRuntime>(error: &AskError) -> RpcError<R> {
+pub(super) fn rpc_error<R: AsyncRuntime>(error: &AskError) -> RpcError<R> {
     match error {
         AskError::Link(LinkError::Lost(_)) => RpcError::Network(NetworkError::new(error)),
         AskError::Link(LinkError::Unreachable(_)) | AskError::Refused(_) => {
@@ -201,7 +201,7 @@ fn unexpected<R: AsyncRuntime>() -> RpcError<R> {
 }
 
 impl<P: Platform> RaftNetworkV2<TypeConfig<P::Runtime>> for Client<P> {
-    type SnapshotData = SnapshotMark;
+    type SnapshotData = SnapshotState<P::Engine>;
 
     async fn append_entries(
         &mut self,
@@ -258,14 +258,19 @@ impl<P: Platform> RaftNetworkV2<TypeConfig<P::Runtime>> for Client<P> {
 
     async fn full_snapshot(
         &mut self,
-        _: Vote,
-        snapshot: Snapshot,
-        _: impl Future<Output = ReplicationClosed> + Send + 'static,
+        vote: Vote,
+        Snapshot { meta, snapshot }: Snapshot<P::Engine>,
+        cancel: impl Future<Output = ReplicationClosed> + Send + 'static,
         _: RPCOption,
     ) -> Result<SnapshotResponse<P::Runtime>, StreamingError<P::Runtime>> {
-        let refusal = NoSnapshots { target: self.target.0, meta: snapshot.meta.to_string() };
-        tracing::error!("{refusal}");
-        Err(StreamingError::Unreachable(Unreachable::new(&refusal)))
+        let SnapshotState::Pinned(view) = snapshot else {
+            unreachable!("a snapshot asked for to be sent is pinned")
+        };
+        let fed = Box::pin(self.peers.feed(self.target, vote, meta, view));
+        match P::Runtime::select2(Box::pin(cancel), fed).await {
+            Select2::First(closed) => Err(StreamingError::Closed(closed)),
+            Select2::Second(outcome) => outcome,
+        }
     }
 
     async fn transfer_leader(
@@ -284,15 +289,4 @@ impl<P: Platform> RaftNetworkV2<TypeConfig<P::Runtime>> for Client<P> {
     fn backoff(&self) -> Option<Backoff> {
         Some(Backoff::new(std::iter::repeat(self.peers.timing.longest_pause)))
     }
-}
-
-/// A peer so far behind that the log no longer has what it lacks.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error(
-    "member {target:x} needs a whole state ({meta}), which this version cannot send: restore it from \
-     a snapshot, or raise --snapshot-catchup-entries before members fall behind"
-)]
-struct NoSnapshots {
-    target: u64,
-    meta: String,
 }

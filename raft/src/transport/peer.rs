@@ -12,6 +12,7 @@ use vetch_proto::vetchpb::refusal::Reason;
 use vetch_proto::vetchpb::{PeerReply, PeerRequest, Refusal};
 use vetch_storage::NodeId;
 
+use super::feed::Feeds;
 use super::pause::Pause;
 use super::roster::Roster;
 use super::wire::{self, Unreadable};
@@ -34,12 +35,14 @@ pub(crate) enum AskError {
 
 /// The ways to all peers.
 pub(crate) struct Peers<P: Platform> {
+    pub(super) platform: P,
     transport: P::Transport,
     pub(crate) roster: Roster,
     addresses: Addresses,
     pub(super) timing: Timing,
     pauses: Mutex<BTreeMap<NodeId, Arc<Pause<P::Runtime>>>>,
     forwards: Mutex<BTreeMap<NodeId, Arc<LinkOf<P>>>>,
+    pub(crate) feeds: Feeds<P::Runtime>,
     /// The last refusal by each peer, so that each is said once.
     refusals: Mutex<BTreeMap<NodeId, String>>,
     /// Who could not be reached the last time, and is reported.
@@ -62,19 +65,16 @@ impl<P: Platform> fmt::Debug for Peers<P> {
 }
 
 impl<P: Platform> Peers<P> {
-    pub(crate) fn new(
-        transport: P::Transport,
-        roster: Roster,
-        addresses: Addresses,
-        timing: Timing,
-    ) -> Self {
+    pub(crate) fn new(platform: P, roster: Roster, addresses: Addresses, timing: Timing) -> Self {
         Self {
-            transport,
+            transport: platform.transport(),
+            platform,
             roster,
             addresses,
             timing,
             pauses: Mutex::default(),
             forwards: Mutex::default(),
+            feeds: Feeds::default(),
             refusals: Mutex::default(),
             lost: Mutex::default(),
         }

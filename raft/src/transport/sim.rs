@@ -20,7 +20,7 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use tokio::sync::mpsc;
 use vetch_proto::vetchpb::peer_request::Request;
-use vetch_proto::vetchpb::{AppendReply, AppendRequest, PeerReply, PeerRequest};
+use vetch_proto::vetchpb::{AppendReply, AppendRequest, PeerReply, PeerRequest, SnapshotRequest};
 use vetch_storage::NodeId;
 
 use super::{Addresses, Channel, Link, LinkError, PeerService, Transport};
@@ -59,6 +59,7 @@ struct World {
     cuts: BTreeSet<(NodeId, NodeId)>,
     members: BTreeMap<NodeId, Arc<Member>>,
     dials: u64,
+    damaged_chunks: u32,
 }
 
 struct Member {
@@ -85,6 +86,7 @@ impl SimNetwork {
             cuts: BTreeSet::new(),
             members: BTreeMap::new(),
             dials: 0,
+            damaged_chunks: 0,
         };
         Self { world: Arc::new(Mutex::new(world)) }
     }
@@ -92,6 +94,28 @@ impl SimNetwork {
     /// Sets what messages sent from now on meet.
     pub fn set_weather(&self, weather: Weather) {
         self.world.lock().weather = weather;
+    }
+
+    /// Of a thousand chunks of a snapshot so many arrive with a bit that is not as it was sent.
+    pub fn damage_chunks(&self, of_a_thousand: u32) {
+        self.world.lock().damaged_chunks = of_a_thousand;
+    }
+
+    fn maybe_damage(&self, request: &mut PeerRequest) {
+        let Some(Request::Snapshot(SnapshotRequest { contents, .. })) = &mut request.request else {
+            return;
+        };
+        let mut guard = self.world.lock();
+        let world = &mut *guard;
+        if contents.is_empty() || world.damaged_chunks == 0 {
+            return;
+        }
+        if world.chance.random_range(0..1000) < world.damaged_chunks {
+            let mut bytes = contents.to_vec();
+            let at = world.chance.random_range(0..bytes.len());
+            bytes[at] ^= 1 << world.chance.random_range(0..8);
+            *contents = bytes.into();
+        }
     }
 
     /// Lets nothing from `from` arrive at `to`.
@@ -236,8 +260,13 @@ impl SimLink {
         }
     }
 
-    async fn exchange(self, from: NodeId, request: PeerRequest) -> Result<PeerReply, LinkError> {
+    async fn exchange(
+        self,
+        from: NodeId,
+        mut request: PeerRequest,
+    ) -> Result<PeerReply, LinkError> {
         let there = self.network.fate();
+        self.network.maybe_damage(&mut request);
         let member = self.arrive(from, &there).await?;
         if there.doubled && is_idempotent(&request) {
             let again = member.service.call(request.clone());
@@ -300,6 +329,7 @@ fn is_idempotent(request: &PeerRequest) -> bool {
             | Request::Vote(_)
             | Request::PreVote(_)
             | Request::ReadIndex(_)
+            | Request::Snapshot(_)
             | Request::Members(_)
             | Request::Ask(_),
         ) => true,

@@ -4,16 +4,18 @@ use bytes::Bytes;
 use openraft::AsyncRuntime;
 use openraft::vote::RaftLeaderId;
 use vetch_proto::vetchpb::{
-    self, AppendReply, AppendRequest, LogPosition, Matched, PeerVote, Refusal, TransferReply,
-    TransferRequest, VoteReply, append_reply, refusal, transfer_reply,
+    self, AppendReply, AppendRequest, LogPosition, Matched, PeerVote, Refusal, SnapshotRequest,
+    TransferReply, TransferRequest, VoteReply, append_reply, refusal, transfer_reply,
 };
 
+use crate::apply::snapshot::Meta;
 use crate::log::codec::{decode_entry, encode_entry, entry_size};
+use crate::types::membership::{decode_membership, encode_membership};
 use crate::types::rpc::{
     AppendEntriesRequest, StreamAppendError, StreamAppendResult, TransferLeaderError,
     TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
 };
-use crate::types::{CommittedLeaderId, Entry, LeaderId, RaftLogId, Vote};
+use crate::types::{CommittedLeaderId, Entry, LeaderId, RaftLogId, StoredMembership, Vote};
 
 /// A message that this version cannot read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -192,6 +194,42 @@ pub(crate) fn decode_transfer_reply<R: AsyncRuntime>(
         Some(Outcome::NotFlushed(at)) => Err(not_flushed(Some(decode_position(at)))),
         Some(Outcome::NothingFlushed(_)) => Err(not_flushed(None)),
     })
+}
+
+/// What a state that is sent is, besides its bytes.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Offer {
+    pub(crate) vote: Vote,
+    pub(crate) transfer: u64,
+    pub(crate) meta: Meta,
+    pub(crate) digest: u64,
+}
+
+pub(crate) fn encode_chunk(offer: &Offer, chunk: u32, contents: Bytes) -> SnapshotRequest {
+    let membership = &offer.meta.last_membership;
+    SnapshotRequest {
+        vote: Some(encode_vote(&offer.vote)),
+        transfer: offer.transfer,
+        last: offer.meta.last_log_id.as_ref().map(encode_position),
+        membership: encode_membership(membership.membership()),
+        membership_at: membership.log_id().as_ref().map(encode_position),
+        digest: offer.digest,
+        chunk,
+        contents,
+    }
+}
+
+pub(crate) fn decode_offer(request: &SnapshotRequest) -> Result<Offer, Unreadable> {
+    let last = request.last.ok_or(Unreadable("its last entry"))?;
+    let membership = decode_membership(request.membership.clone());
+    let membership = membership.map_err(|_invalid| Unreadable("its membership"))?;
+    let at = request.membership_at.map(decode_position);
+    let meta = Meta {
+        last_log_id: Some(decode_position(last)),
+        last_membership: StoredMembership::new(at, membership),
+    };
+    let vote = decode_vote(request.vote)?;
+    Ok(Offer { vote, transfer: request.transfer, meta, digest: request.digest })
 }
 
 pub(crate) fn unreadable(error: &Unreadable) -> Refusal {

@@ -1,9 +1,8 @@
 //! Durability in the background, and the index checkpoint that makes a restart short.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use super::shared::{Shared, ViewState};
+use super::shared::ViewState;
 use crate::atomic_file::AtomicFile;
 use crate::engine::Engine;
 use crate::error::Fatal;
@@ -11,6 +10,7 @@ use crate::mvcc::compaction::ReclaimState;
 use crate::mvcc::index::Index;
 use crate::mvcc::index::checkpoint::{self, Header};
 use crate::types::{LogIndex, Revision};
+use crate::view::Views;
 
 /// What a checkpoint made durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,10 +19,11 @@ pub struct Checkpoint {
     pub applied: LogIndex,
 }
 
-/// Makes state durable in the background. Send; independent of the applying task.
+/// Makes state durable in the background. Send; independent of the applying task. Follows the machine
+/// when its state is replaced.
 #[derive(Debug)]
 pub struct Checkpointer<E: Engine> {
-    shared: Arc<Shared<E>>,
+    views: Views<E>,
 }
 
 /// Which state the index checkpoint on disk has, or would have if there had been space for it.
@@ -41,18 +42,19 @@ impl CheckpointMark {
 }
 
 impl<E: Engine> Checkpointer<E> {
-    pub(super) fn new(shared: Arc<Shared<E>>) -> Self {
-        Self { shared }
+    pub(crate) fn new(views: Views<E>) -> Self {
+        Self { views }
     }
 
     /// Flushes the engine and writes an index checkpoint (the latter only when enough has changed
     /// since the last, or when a compaction is about to outdate it). Blocking.
     pub fn checkpoint(&mut self) -> Result<Checkpoint, Fatal> {
         // Taken first: an index file must never be ahead of what the engine has on disk.
-        let view = self.shared.view();
-        let applied = self.shared.engine.persist()?;
-        let mut mark = self.shared.checkpoint.lock();
-        if let Some(directory) = &self.shared.checkpoint_dir
+        let shared = self.views.shared();
+        let view = shared.view();
+        let applied = shared.engine.persist()?;
+        let mut mark = shared.checkpoint.lock();
+        if let Some(directory) = &shared.checkpoint_dir
             && is_due(*mark, &view)
         {
             let header = Header {

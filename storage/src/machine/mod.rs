@@ -47,10 +47,24 @@ pub struct Options {
 #[derive(Debug)]
 pub struct StateMachine<E: Engine> {
     shared: Arc<Shared<E>>,
+    /// Where readers find `shared`.
+    views: Views<E>,
     state: State,
     batch: OpenBatch,
     pin: Arc<Pin>,
     failed: Option<Fatal>,
+}
+
+/// A state that was replaced. Readers may still hold views of it; who drops the last of all closes its
+/// engine, which may take a while.
+#[derive(Debug)]
+pub struct Replaced<E: Engine>(Arc<Shared<E>>);
+
+impl<E: Engine> Replaced<E> {
+    /// Whether nobody else holds anything of it any more.
+    pub fn is_unused(&self) -> bool {
+        Arc::strong_count(&self.0) == 1
+    }
 }
 
 impl<E: Engine> StateMachine<E> {
@@ -73,7 +87,24 @@ impl<E: Engine> StateMachine<E> {
         let pin = Arc::new(Pin::new(state.keyspace.compacted));
         let view = shared::publish(&state, &pin);
         let shared = Shared::new(engine, view, reclaim, options.checkpoint_dir, checkpoint);
-        Ok(Self { shared: Arc::new(shared), state, batch: OpenBatch::default(), pin, failed: None })
+        let shared = Arc::new(shared);
+        let views = Views::new(Arc::clone(&shared));
+        Ok(Self { shared, views, state, batch: OpenBatch::default(), pin, failed: None })
+    }
+
+    /// Becomes `other`, which has applied more: all handles of this machine show its state from now on.
+    ///
+    /// # Panics
+    /// If something is applied and not committed, or `other` is not ahead: applied entries never come
+    /// back.
+    #[must_use = "whoever drops it may have to wait"]
+    pub fn replace(&mut self, other: Self) -> Replaced<E> {
+        assert_eq!(self.state.applied, self.shared.view().applied, "everything is committed");
+        assert!(other.applied().index > self.applied().index, "a state is replaced by a newer one");
+        let Self { shared, views: _, state, batch, pin, failed } = other;
+        self.views.replace(Arc::clone(&shared));
+        (self.state, self.batch, self.pin, self.failed) = (state, batch, pin, failed);
+        Replaced(std::mem::replace(&mut self.shared, shared))
     }
 
     /// Applies one entry. The outer error stops the node; the inner is the client's answer.
@@ -137,19 +168,19 @@ impl<E: Engine> StateMachine<E> {
 
     /// A handle that always gives the newest view, for readers on other threads.
     pub fn views(&self) -> Views<E> {
-        Views::new(Arc::clone(&self.shared))
+        self.views.clone()
     }
 
     /// Makes the committed state durable and writes the index checkpoint. Called on a background
     /// thread's time through [`Checkpointer`]; never holds up `apply`.
     pub fn checkpointer(&self) -> Checkpointer<E> {
-        Checkpointer::new(Arc::clone(&self.shared))
+        self.views.checkpointer()
     }
 
     /// A handle for background deletion of compacted versions. Handles share their progress; one
     /// deletes at a time.
     pub fn compactor(&self) -> Compactor<E> {
-        Compactor::new(Arc::clone(&self.shared))
+        self.views.compactor()
     }
 
     /// Whether the next [`commit`](Self::commit) may have to wait; see [`Engine::is_congested`].

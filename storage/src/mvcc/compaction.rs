@@ -24,15 +24,23 @@ use crate::schema::change::{self, ChangeRecord};
 use crate::schema::state::{self, CompactionHash, Reclaim, ScheduledCompaction, StateKey};
 use crate::schema::version;
 use crate::types::{Revision, RevisionKey};
+use crate::view::Views;
 
 /// Changes whose garbage goes in one engine batch: a put waits for a batch that is being written.
 const BATCH: usize = 64;
 /// How many changes may be hashed where one's garbage may be deleted.
 const HASHED_PER_DELETED: usize = 8;
 
-/// Deletes compacted versions in the background, in paced batches, respecting pinned views.
+/// Deletes compacted versions in the background, in paced batches, respecting pinned views. Follows
+/// the machine when its state is replaced.
 #[derive(Debug)]
 pub struct Compactor<E: Engine> {
+    views: Views<E>,
+    removed: u64,
+}
+
+/// One step of a compactor, on the state as it is then.
+struct Step<E: Engine> {
     shared: Arc<Shared<E>>,
     removed: u64,
 }
@@ -151,8 +159,8 @@ fn scheduled<E: Engine>(engine: &E, target: Revision) -> Result<Option<Revision>
 }
 
 impl<E: Engine> Compactor<E> {
-    pub(crate) fn new(shared: Arc<Shared<E>>) -> Self {
-        Self { shared, removed: 0 }
+    pub(crate) fn new(views: Views<E>) -> Self {
+        Self { views, removed: 0 }
     }
 
     /// Versions this handle has deleted so far.
@@ -163,8 +171,17 @@ impl<E: Engine> Compactor<E> {
     /// Looks at no more than `limit` changes, and deletes at most two versions for each; takes the hash
     /// of eight times as many, as that writes nothing. Blocking, bounded.
     pub fn step(&mut self, limit: usize) -> Result<CompactionProgress, Fatal> {
-        let limit = limit.max(1);
-        let mut reclaim = self.shared.reclaim.lock();
+        let mut step = Step { shared: self.views.shared(), removed: 0 };
+        let progress = step.run(limit.max(1));
+        self.removed += step.removed;
+        progress
+    }
+}
+
+impl<E: Engine> Step<E> {
+    fn run(&mut self, limit: usize) -> Result<CompactionProgress, Fatal> {
+        let shared = Arc::clone(&self.shared);
+        let mut reclaim = shared.reclaim.lock();
         let view = self.shared.view();
         let mut job = match reclaim.job {
             Some(job) => job,

@@ -70,6 +70,16 @@ impl<E: Engine> Import<E> {
         self.next
     }
 
+    /// The engine, once all is in it.
+    pub fn into_engine(self) -> Arc<E> {
+        self.engine
+    }
+
+    /// Whether the engine cannot keep up: the next chunk had better wait. It ends by itself.
+    pub fn is_congested(&self) -> bool {
+        self.engine.is_congested()
+    }
+
     /// Takes the chunk that is due. With the last one the state is made durable, read back and
     /// compared, and `Some` says what it is. Blocking.
     pub fn take(&mut self, chunk: Bytes) -> Result<Option<Imported>, ImportError> {

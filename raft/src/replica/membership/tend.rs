@@ -6,28 +6,25 @@ use futures::future::join3;
 use openraft_rt::{AsyncRuntime, Instant, WatchReceiver};
 use vetch_proto::vetchpb::MembersRequest;
 use vetch_proto::vetchpb::peer_request::Request;
-use vetch_storage::{Fatal, LogIndex, NodeId};
+use vetch_storage::{LogIndex, NodeId};
 
 use crate::platform::Platform;
 use crate::replica::Inner;
 use crate::replica::propose::InstantOf;
 use crate::types::Membership;
 
-/// Runs until the replica has ended. `begun` is done when something has been applied.
-pub(in crate::replica) async fn tend<P: Platform>(
-    inner: Arc<Inner<P>>,
-    begun: Option<impl Future<Output = Result<(), Fatal>> + Send>,
-) {
-    let tended =
-        join3(inner.let_voters_vote(), inner.watch_own_standing(), inner.once_begun(begun));
+/// Runs until the replica has ended. `has_begun` says that the manifest knows of the log's first entry.
+pub(in crate::replica) async fn tend<P: Platform>(inner: Arc<Inner<P>>, has_begun: bool) {
+    let noting = inner.note_begin(has_begun);
+    let tended = join3(inner.let_voters_vote(), inner.watch_own_standing(), noting);
     let _ended = P::Runtime::select2(inner.stop.ended(), Box::pin(tended)).await;
 }
 
 impl<P: Platform> Inner<P> {
-    async fn once_begun(&self, begun: Option<impl Future<Output = Result<(), Fatal>> + Send>) {
-        if let Some(begun) = begun
+    async fn note_begin(&self, has_begun: bool) {
+        if !has_begun
             && self.progress.wait(LogIndex(1)).await.is_ok()
-            && let Err(fatal) = begun.await
+            && let Err(fatal) = self.engines.log_has_begun().await
         {
             self.stop.raise(fatal);
         }

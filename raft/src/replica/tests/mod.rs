@@ -32,6 +32,8 @@ use crate::platform::tokio::Tokio;
 #[derive(Debug, Default)]
 pub(super) struct Recorder {
     applied: Mutex<Vec<Arc<Applied>>>,
+    /// Where each state that was put in the place of another ends.
+    pub(super) installed: Mutex<Vec<LogIndex>>,
 }
 
 impl<P: Platform> ApplyObserver<P> for Recorder {
@@ -40,7 +42,8 @@ impl<P: Platform> ApplyObserver<P> for Recorder {
         assert_eq!(view.applied(), last.id, "the view is as new as the batch");
         let mut all = self.applied.lock();
         for one in applied {
-            let expected = all.last().map(|before| before.id.index.next());
+            let installed = self.installed.lock().last().map(|index| index.next());
+            let expected = all.last().map(|before| before.id.index.next()).or(installed);
             assert!(
                 expected.is_none_or(|index| one.id.index == index),
                 "a gap before {:?}",
@@ -50,7 +53,13 @@ impl<P: Platform> ApplyObserver<P> for Recorder {
         }
     }
 
-    fn on_installed(&self, _: &ReadView<P::Engine>) {}
+    fn on_installed(&self, view: &ReadView<P::Engine>) {
+        let mut all = self.applied.lock();
+        let newest = all.last().map(|applied| applied.id.index);
+        assert!(newest < Some(view.applied().index), "a state is replaced by a newer one");
+        all.clear();
+        self.installed.lock().push(view.applied().index);
+    }
 }
 
 pub(super) fn start<P: Platform>(dir: &Path, settings: Settings) -> Start<P> {

@@ -10,21 +10,23 @@ use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use openraft_rt::Instant;
 use tempfile::TempDir;
+use vetch_storage::Engine;
+use vetch_storage::engine::sled::SledEngine;
 
 use super::*;
 
 /// One machine: its port stays its own while its member comes and goes.
-struct Machine {
+struct Machine<E> {
     dir: TempDir,
-    platform: Tokio<FjallEngine>,
+    platform: Tokio<E>,
     address: SocketAddr,
     dialled: Arc<AtomicU64>,
 }
 
-impl Machine {
-    async fn new() -> Self {
+impl<E: Engine + fmt::Debug> Machine<E> {
+    async fn new(platform: Tokio<E>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let (address, platform) = (listener.local_addr().unwrap(), shipped());
+        let address = listener.local_addr().unwrap();
         let (transport, dialled) = (platform.transport(), Arc::new(AtomicU64::new(0)));
         let count = Arc::clone(&dialled);
         drop(TokioRuntime::spawn(async move {
@@ -42,9 +44,9 @@ impl Machine {
     }
 }
 
-type Machines = BTreeMap<u64, Machine>;
+type Machines<E> = BTreeMap<u64, Machine<E>>;
 
-fn member(id: u64, machine: &Machine) -> Member {
+fn member<E>(id: u64, machine: &Machine<E>) -> Member {
     Member {
         id,
         name: format!("m{id}"),
@@ -54,17 +56,26 @@ fn member(id: u64, machine: &Machine) -> Member {
     }
 }
 
-async fn boot(machines: &Machines, id: u64) -> Replica<Tokio<FjallEngine>> {
+async fn boot<E: Engine + fmt::Debug>(machines: &Machines<E>, id: u64) -> Replica<Tokio<E>> {
+    boot_with(machines, id, Settings::for_tests(), Arc::default()).await
+}
+
+async fn boot_with<E: Engine + fmt::Debug>(
+    machines: &Machines<E>,
+    id: u64,
+    settings: Settings,
+    observer: Arc<Recorder>,
+) -> Replica<Tokio<E>> {
     let machine = &machines[&id];
     let others = machines.iter().filter(|(other, _)| **other != id);
     let start = Start {
         data_dir: machine.dir.path().to_owned(),
-        settings: Settings { id: NodeId(id), ..Settings::for_tests() },
+        settings: Settings { id: NodeId(id), ..settings },
         cluster: ClusterId(3),
         member: member(id, machine),
         peers: others.map(|(id, machine)| member(*id, machine)).collect(),
         bootstrap: Bootstrap::New,
-        observer: Arc::new(Recorder::default()),
+        observer,
     };
     Replica::open(machine.platform.clone(), start).await.unwrap()
 }
@@ -80,7 +91,7 @@ fn three_members_over_the_wire_survive_the_loss_of_their_leader() {
     on_tokio(async {
         let mut machines = Machines::new();
         for id in 1..=3 {
-            machines.insert(id, Machine::new().await);
+            machines.insert(id, Machine::new(shipped()).await);
         }
         let mut replicas = BTreeMap::new();
         for id in 1..=3 {
@@ -122,4 +133,78 @@ fn three_members_over_the_wire_survive_the_loss_of_their_leader() {
             replica.shutdown().await;
         }
     });
+}
+
+/// The third member comes when the log of the others has lost its beginning.
+async fn gives_a_new_member_its_state<E: Engine + fmt::Debug>(
+    platform: fn() -> Tokio<E>,
+    lasts: bool,
+) {
+    let mut machines = Machines::new();
+    for id in 1..=3 {
+        machines.insert(id, Machine::new(platform()).await);
+    }
+    let settings = Settings { checkpoint_entries: 40, catchup_entries: 2, ..Settings::for_tests() };
+    let boot = |id| boot_with(&machines, id, settings.clone(), Arc::default());
+    let (one, two) = (boot(1).await, boot(2).await);
+    one.published().await;
+    let value = "v".repeat(20_000);
+    let purged = |replica: &Replica<Tokio<E>>| {
+        replica.inner.metrics.borrow_watched().purged.map_or(0, |purged| purged.index)
+    };
+    let mut puts = 0;
+    while puts < 200 || purged(&one) < 50 || purged(&two) < 50 {
+        one.propose(put(&format!("k{puts}"), &value)).await.unwrap();
+        puts += 1;
+    }
+    let observer = Arc::<Recorder>::default();
+    let three = boot_with(&machines, 3, settings.clone(), Arc::clone(&observer)).await;
+    while observer.installed.lock().is_empty() {
+        two.propose(put(&format!("k{puts}"), "meanwhile")).await.unwrap();
+        puts += 1;
+    }
+    // The last thing it does by itself: from then on nothing is written.
+    three.published().await;
+    let view = three.linearizable_view().await.unwrap();
+    assert_eq!(get::<Tokio<E>>(&view, "k0"), Some(value));
+    assert_eq!(get::<Tokio<E>>(&view, &format!("k{}", puts - 1)), Some("meanwhile".to_owned()));
+    assert_eq!(view.digest(), one.linearizable_view().await.unwrap().digest());
+    assert_eq!(view.hash_kv(Revision(0)).unwrap(), one.view().hash_kv(Revision(0)).unwrap());
+    drop(view);
+    let engine = machines[&3].dir.path().join("member/engine");
+    until(|| !engine.exists()).await;
+    three.shutdown().await;
+    assert_eq!(observer.installed.lock().len(), 1, "once was enough");
+    // Answers to peers that are still being sent hold it.
+    until(|| Arc::strong_count(&three.inner) == 1).await;
+    drop(three);
+    if lasts {
+        let observer = Arc::<Recorder>::default();
+        let three = boot_with(&machines, 3, settings, Arc::clone(&observer)).await;
+        three.published().await;
+        let view = three.linearizable_view().await.unwrap();
+        assert_eq!(view.digest(), one.linearizable_view().await.unwrap().digest());
+        assert!(observer.installed.lock().is_empty(), "it had it");
+        three.shutdown().await;
+    }
+    one.shutdown().await;
+    two.shutdown().await;
+}
+
+#[test]
+fn a_new_member_is_given_its_state_with_fjall() {
+    on_tokio(gives_a_new_member_its_state(shipped, true));
+}
+
+#[test]
+fn a_new_member_is_given_its_state_with_sled() {
+    let sled = || {
+        Tokio::new("sled", |dir| SledEngine::open(dir, Options::default()), Arc::new(Unobserved))
+    };
+    on_tokio(gives_a_new_member_its_state(sled, true));
+}
+
+#[test]
+fn a_new_member_is_given_its_state_in_memory() {
+    on_tokio(gives_a_new_member_its_state(in_memory, false));
 }

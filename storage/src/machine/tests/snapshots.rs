@@ -280,3 +280,34 @@ fn an_engine_that_fails_ends_the_import_and_holds_no_state() {
     assert!(matches!(failed, ImportError::Fatal(_)), "{failed}");
     assert_eq!(engine.crash().applied(), LogIndex(0));
 }
+
+/// Whoever held a handle on the machine before sees the new state through it; views of the old one stay
+/// what they were.
+#[test]
+fn a_state_takes_the_place_of_another_under_all_handles() {
+    let mut sender = rich();
+    let (engine, imported) = send(&mut sender, MemEngine::new(), 1_000, |_| {});
+    let mut machine = StateMachine::open(Arc::new(MemEngine::new()), Options::default()).unwrap();
+    let first = LogId { term: Term(1), index: LogIndex(1) };
+    machine.apply(first, Entry::Blank).unwrap();
+    machine.commit().unwrap();
+    let (views, mut compactor) = (machine.views(), machine.compactor());
+    let (mut checkpointer, before) = (machine.checkpointer(), machine.view());
+
+    let received = StateMachine::open(engine, Options::default()).unwrap();
+    let replaced = machine.replace(received);
+    assert_eq!(views.latest().digest(), imported.digest);
+    assert_eq!(machine.view().applied(), imported.applied);
+    assert_eq!(checkpointer.checkpoint().unwrap().applied, imported.applied.index);
+    let compacted = views.latest().compact_revision().unwrap();
+    assert_eq!(compactor.step(10).unwrap(), CompactionProgress::Finished(compacted));
+    assert_eq!(before.applied(), first);
+    assert!(!replaced.is_unused());
+    drop(before);
+    assert!(replaced.is_unused(), "no handle holds on to the old state");
+
+    let next = LogId { term: Term(9), index: imported.applied.index.next() };
+    machine.apply(next, Entry::Blank).unwrap();
+    machine.commit().unwrap();
+    assert_eq!(views.latest().applied(), next);
+}

@@ -5,11 +5,11 @@ use openraft_rt::WatchReceiver;
 use super::faults::storm;
 use super::*;
 
-fn add(id: u64, learner: bool) -> MemberChange {
+pub(super) fn add(id: u64, learner: bool) -> MemberChange {
     MemberChange::Add { id: NodeId(id), peer_urls: member(id).peer_ur_ls, learner }
 }
 
-fn remove(id: u64) -> MemberChange {
+pub(super) fn remove(id: u64) -> MemberChange {
     MemberChange::Remove(NodeId(id))
 }
 
@@ -26,7 +26,7 @@ impl Cluster {
 
     /// As [`change`](Self::change), again and again as an operator would while the group has no leader
     /// or is not healthy, until the table of member `via` shows it.
-    async fn insist(&self, via: u64, change: MemberChange) {
+    pub(super) async fn insist(&self, via: u64, change: MemberChange) {
         let began = SimInstant::now();
         loop {
             let changed = self.change(via, change.clone()).await;

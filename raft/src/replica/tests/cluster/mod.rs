@@ -6,6 +6,7 @@ mod identity;
 mod membership;
 mod partition;
 mod serving;
+mod snapshots;
 mod transfer;
 
 use std::collections::BTreeMap;
@@ -27,6 +28,8 @@ pub(super) struct Cluster {
     settings: Settings,
     pub(super) machines: BTreeMap<u64, Sim>,
     pub(super) replicas: BTreeMap<u64, Replica<Sim>>,
+    /// What each member was told in its last life.
+    pub(super) observers: BTreeMap<u64, Arc<Recorder>>,
     /// Keys whose put was answered, with the revision of the answer.
     acknowledged: Mutex<BTreeMap<String, Revision>>,
 }
@@ -48,15 +51,21 @@ impl Cluster {
     }
 
     pub(super) async fn start_with(seed: u64, size: u64, settings: Settings) -> Self {
-        let network = SimNetwork::new(seed);
-        let machine = |id| Sim::on(&network, seed.wrapping_mul(1_000).wrapping_add(id));
-        let machines = (1..=size).map(|id| (id, machine(id))).collect();
-        let (replicas, acknowledged) = (BTreeMap::new(), Mutex::default());
-        let mut cluster = Self { network, size, settings, machines, replicas, acknowledged };
+        let mut cluster = Self::off(seed, size, settings);
         for id in 1..=size {
             cluster.boot(id).await;
         }
         cluster
+    }
+
+    /// Machines on which no member runs yet.
+    pub(super) fn off(seed: u64, size: u64, settings: Settings) -> Self {
+        let network = SimNetwork::new(seed);
+        let machine = |id| Sim::on(&network, seed.wrapping_mul(1_000).wrapping_add(id));
+        let machines = (1..=size).map(|id| (id, machine(id))).collect();
+        let (replicas, acknowledged) = (BTreeMap::new(), Mutex::default());
+        let observers = BTreeMap::new();
+        Self { network, size, settings, machines, replicas, observers, acknowledged }
     }
 
     /// A member with an id above the initial ones joins.
@@ -77,7 +86,10 @@ impl Cluster {
     /// Starts the member of machine `id`.
     pub(super) async fn boot(&mut self, id: u64) {
         let machine = self.machines[&id].clone();
-        let replica = Replica::open(machine, self.flags(id)).await.unwrap();
+        let observer = Arc::<Recorder>::default();
+        self.observers.insert(id, Arc::clone(&observer));
+        let flags = Start { observer, ..self.flags(id) };
+        let replica = Replica::open(machine, flags).await.unwrap();
         self.replicas.insert(id, replica);
     }
 

@@ -1,0 +1,349 @@
+//! A whole state from the leader, chunk by chunk, into an engine beside the one in use.
+//!
+//! One state at a time. Each chunk is taken by a task of its own, so that neither a connection that
+//! breaks nor a sender that loses patience cuts it short; the sender asks again and is told which chunk
+//! is due. What is complete is read back, compared and opened before openraft hears of it.
+
+use std::fmt;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use bytes::Bytes;
+use openraft_rt::{AsyncRuntime, Instant};
+use parking_lot::Mutex;
+use vetch_proto::vetchpb::peer_reply::Reply;
+use vetch_proto::vetchpb::{Refusal, SnapshotReply, SnapshotRequest, snapshot_reply::Outcome};
+use vetch_storage::machine::IndexCheckpoint;
+use vetch_storage::snapshot::{ChunkError, Import, ImportError, Imported};
+use vetch_storage::{Fatal, StateMachine};
+
+use super::Inner;
+use super::engines::Begun;
+use super::propose::InstantOf;
+use super::service::stopping;
+use crate::apply::snapshot::{Received, Snapshot, SnapshotState};
+use crate::apply::stored_membership;
+use crate::platform::Platform;
+use crate::platform::latest::Latest;
+use crate::transport::wire::{self, Offer};
+use crate::types::{Vote, raft_log_id};
+
+/// A chunk that takes longer than this is answered with "working".
+const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+/// A sender that is silent for this long is gone; its state begins anew another time.
+const GONE_AFTER: Duration = Duration::from_mins(2);
+/// How often an engine that does not keep up is looked at.
+const CONGESTION_POLL: Duration = Duration::from_millis(5);
+
+/// What this member is being given.
+pub(crate) struct Inbox<P: Platform> {
+    slot: Mutex<Slot<P>>,
+}
+
+struct Slot<P: Platform> {
+    current: Option<Arc<Transfer<P>>>,
+    /// The member stops: nothing new is begun.
+    closed: bool,
+}
+
+/// One state that is on its way.
+struct Transfer<P: Platform> {
+    offer: Offer,
+    stage: Latest<Stage>,
+    /// `None` before the first chunk, while one is taken, and after the last.
+    import: Mutex<Option<(u64, Import<P::Engine>)>>,
+    heard: Mutex<InstantOf<P>>,
+}
+
+/// How far a transfer is.
+#[derive(Clone, Debug, PartialEq)]
+enum Stage {
+    Due(u32),
+    Working,
+    Installed,
+    /// Somebody else leads.
+    Outvoted(Vote),
+    Failed(String),
+}
+
+impl<P: Platform> Default for Inbox<P> {
+    fn default() -> Self {
+        Self { slot: Mutex::new(Slot { current: None, closed: false }) }
+    }
+}
+
+impl<P: Platform> fmt::Debug for Inbox<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let slot = self.slot.lock();
+        let stage = slot.current.as_ref().map(|transfer| transfer.stage.get());
+        f.debug_struct("Inbox").field("stage", &stage).finish_non_exhaustive()
+    }
+}
+
+impl<P: Platform> Inbox<P> {
+    /// The transfer that a chunk belongs to; a new one for the first chunk of a state, unless a newer
+    /// leader is sending already. And one that is given up for it.
+    fn enter(&self, offer: Offer, chunk: u32) -> Result<Entered<P>, Outcome> {
+        let mut slot = self.slot.lock();
+        if let Some(current) = &slot.current {
+            if current.offer.transfer == offer.transfer {
+                *current.heard.lock() = InstantOf::<P>::now();
+                return Ok(Entered { transfer: Arc::clone(current), is_new: false, before: None });
+            }
+            if current.offer.vote > offer.vote {
+                return Err(Outcome::HigherVote(wire::encode_vote(&current.offer.vote)));
+            }
+        }
+        if chunk != 0 || slot.closed {
+            return Err(Outcome::Unknown(true));
+        }
+        let transfer = Arc::new(Transfer {
+            offer,
+            stage: Latest::new(Stage::Due(0)),
+            import: Mutex::default(),
+            heard: Mutex::new(InstantOf::<P>::now()),
+        });
+        let before = slot.current.replace(Arc::clone(&transfer));
+        Ok(Entered { transfer, is_new: true, before })
+    }
+
+    fn is_current(&self, transfer: &Arc<Transfer<P>>) -> bool {
+        let slot = self.slot.lock();
+        slot.current.as_ref().is_some_and(|current| Arc::ptr_eq(current, transfer))
+    }
+
+    /// Takes a transfer out, if it is still the one.
+    fn leave(&self, transfer: &Arc<Transfer<P>>) {
+        let mut slot = self.slot.lock();
+        drop(slot.current.take_if(|current| Arc::ptr_eq(current, transfer)));
+    }
+
+    /// Gives up what is being received, and takes nothing more.
+    pub(super) async fn close(&self, inner: &Inner<P>) {
+        let current = {
+            let mut slot = self.slot.lock();
+            slot.closed = true;
+            slot.current.take()
+        };
+        if let Some(transfer) = current {
+            transfer.stage.until(|stage| *stage != Stage::Working).await;
+            inner.abandon(&transfer).await;
+        }
+    }
+}
+
+struct Entered<P: Platform> {
+    transfer: Arc<Transfer<P>>,
+    is_new: bool,
+    before: Option<Arc<Transfer<P>>>,
+}
+
+impl<P: Platform> Inner<P> {
+    /// Takes a chunk, or says what became of it.
+    pub(super) async fn take_snapshot(
+        self: &Arc<Self>,
+        request: SnapshotRequest,
+    ) -> Result<Reply, Refusal> {
+        let reply = |outcome| Reply::Snapshot(SnapshotReply { outcome: Some(outcome) });
+        let offer = wire::decode_offer(&request).map_err(|error| wire::unreadable(&error))?;
+        let vote = self.raft.with_raft_state(|state| *state.vote_ref()).await;
+        let vote = vote.map_err(|_stopped| stopping())?;
+        if vote > offer.vote {
+            return Ok(reply(Outcome::HigherVote(wire::encode_vote(&vote))));
+        }
+        let Entered { transfer, is_new, before } = match self.inbox.enter(offer, request.chunk) {
+            Ok(entered) => entered,
+            Err(outcome) => return Ok(reply(outcome)),
+        };
+        if is_new {
+            tracing::info!(
+                from = %format_args!("{:x}", transfer.offer.vote.leader_id.voted_for),
+                state = %transfer.offer.meta,
+                "this member lacks what no log has any more; receiving a whole state"
+            );
+            drop(P::Runtime::spawn(forget_when_silent(
+                Arc::downgrade(self),
+                Arc::clone(&transfer),
+            )));
+        }
+        if let Some(before) = before {
+            let inner = Arc::clone(self);
+            drop(P::Runtime::spawn(async move { inner.abandon(&before).await }));
+        }
+        if !request.contents.is_empty() && transfer.begin_work(request.chunk) {
+            let (inner, transfer) = (Arc::clone(self), Arc::clone(&transfer));
+            drop(P::Runtime::spawn(inner.work(transfer, request.contents)));
+        }
+        let settled = transfer.stage.until(|stage| *stage != Stage::Working);
+        let stage = P::Runtime::timeout(ANSWER_WITHIN, Box::pin(settled)).await;
+        Ok(reply(stage.unwrap_or(Stage::Working).into()))
+    }
+
+    /// Takes a chunk that is due. On a task of its own.
+    async fn work(self: Arc<Self>, transfer: Arc<Transfer<P>>, contents: Bytes) {
+        let stage = self.take_chunk(&transfer, contents).await.unwrap_or_else(|error| {
+            tracing::error!(%error, state = %transfer.offer.meta, "a state from a peer cannot be taken");
+            Stage::Failed(error.to_string())
+        });
+        if !matches!(stage, Stage::Due(_)) || !self.inbox.is_current(&transfer) {
+            self.abandon(&transfer).await;
+        }
+        // Whoever waits for the end of the work waits for the engine to be closed, too.
+        drop(self);
+        transfer.stage.set(stage);
+    }
+
+    async fn take_chunk(
+        &self,
+        transfer: &Transfer<P>,
+        contents: Bytes,
+    ) -> Result<Stage, ReceiveError> {
+        let begun = transfer.import.lock().take();
+        let (generation, import) = match begun {
+            Some(begun) => begun,
+            None => self.begin_import().await?,
+        };
+        while import.is_congested() {
+            P::Runtime::sleep(CONGESTION_POLL).await;
+        }
+        let (taken, import) = self.platform.blocking(take(import, contents)).await;
+        match taken {
+            Ok(None)
+            | Err(ImportError::Chunk(ChunkError::Damaged { .. } | ChunkError::OutOfOrder { .. })) =>
+            {
+                // One that came damaged, or again, changed nothing.
+                let due = import.next();
+                *transfer.import.lock() = Some((generation, import));
+                Ok(Stage::Due(due))
+            }
+            Ok(Some(imported)) => {
+                let installed =
+                    self.install(transfer, generation, import.into_engine(), imported).await;
+                if self.engines.in_use() != generation {
+                    self.engines.remove(generation).await;
+                }
+                installed
+            }
+            Err(error) => {
+                self.platform.blocking(move || drop(import)).await;
+                self.engines.remove(generation).await;
+                Err(error.into())
+            }
+        }
+    }
+
+    async fn begin_import(&self) -> Result<(u64, Import<P::Engine>), ReceiveError> {
+        let Begun { generation, engine } = self.engines.begin().await?;
+        let import = self.platform.blocking(move || Import::new(engine)).await?;
+        Ok((generation, import))
+    }
+
+    /// Opens a complete state and has openraft put it in use.
+    async fn install(
+        &self,
+        transfer: &Transfer<P>,
+        generation: u64,
+        engine: Arc<P::Engine>,
+        imported: Imported,
+    ) -> Result<Stage, ReceiveError> {
+        let Offer { vote, meta, digest, .. } = &transfer.offer;
+        let options = self.engines.options(generation).await?;
+        let open = move || StateMachine::open_with(engine, IndexCheckpoint::default(), options);
+        let machine = self.platform.blocking(open).await?;
+        let membership = stored_membership(&machine)?;
+        let is_as_said = raft_log_id(imported.applied) == meta.last_log_id
+            && imported.digest == *digest
+            && machine.digest() == *digest
+            && membership == meta.last_membership;
+        let machine = Arc::new(Mutex::new(Some(machine)));
+        let outcome = if is_as_said {
+            let received = Received { generation, machine: Arc::clone(&machine) };
+            let state = SnapshotState::Received(received);
+            let snapshot = Snapshot { meta: meta.clone(), snapshot: state };
+            self.raft
+                .install_full_snapshot(*vote, snapshot)
+                .await
+                .map_err(|_stops| ReceiveError::Stops)
+        } else {
+            Err(ReceiveError::NotAsSaid)
+        };
+        // Not wanted: this member has come further meanwhile, or another leads.
+        let unwanted = machine.lock().take();
+        self.platform.blocking(move || drop(unwanted)).await;
+        let response = outcome?;
+        Ok(if response.vote > *vote { Stage::Outvoted(response.vote) } else { Stage::Installed })
+    }
+
+    /// Closes and removes what a transfer has brought so far, if it is not in use.
+    async fn abandon(&self, transfer: &Transfer<P>) {
+        let Some((generation, import)) = transfer.import.lock().take() else { return };
+        self.platform.blocking(move || drop(import)).await;
+        self.engines.remove(generation).await;
+    }
+}
+
+/// Gives a transfer up when its sender has been silent for too long.
+async fn forget_when_silent<P: Platform>(inner: Weak<Inner<P>>, transfer: Arc<Transfer<P>>) {
+    loop {
+        P::Runtime::sleep(GONE_AFTER / 8).await;
+        // Not held while it sleeps: it would keep a member that was shut down from closing.
+        let Some(inner) = inner.upgrade() else { return };
+        if !inner.inbox.is_current(&transfer) {
+            return;
+        }
+        let is_silent = InstantOf::<P>::now() >= *transfer.heard.lock() + GONE_AFTER;
+        if is_silent && transfer.stage.get() != Stage::Working {
+            tracing::warn!(state = %transfer.offer.meta, "the sender of a state is gone; giving it up");
+            inner.inbox.leave(&transfer);
+            return inner.abandon(&transfer).await;
+        }
+    }
+}
+
+impl<P: Platform> Transfer<P> {
+    /// Whether `chunk` is the one that is due; then it is being worked on from now on.
+    fn begin_work(&self, chunk: u32) -> bool {
+        let mut begins = false;
+        self.stage.update(|stage| {
+            begins = *stage == Stage::Due(chunk);
+            if begins {
+                *stage = Stage::Working;
+            }
+        });
+        begins
+    }
+}
+
+impl From<Stage> for Outcome {
+    fn from(stage: Stage) -> Self {
+        match stage {
+            Stage::Due(chunk) => Self::Due(chunk),
+            Stage::Working => Self::Working(true),
+            Stage::Installed => Self::Installed(true),
+            Stage::Outvoted(vote) => Self::HigherVote(wire::encode_vote(&vote)),
+            Stage::Failed(reason) => Self::Failed(reason),
+        }
+    }
+}
+
+/// Why a state is not taken. The one in use stays.
+#[derive(Debug, thiserror::Error)]
+enum ReceiveError {
+    #[error(transparent)]
+    Import(#[from] ImportError),
+    #[error(transparent)]
+    Fatal(#[from] Fatal),
+    #[error("the state has another position, digest or membership than it was said to have")]
+    NotAsSaid,
+    #[error("this member stops")]
+    Stops,
+}
+
+type Taken = Result<Option<Imported>, ImportError>;
+
+fn take<E: vetch_storage::Engine>(
+    mut import: Import<E>,
+    contents: Bytes,
+) -> impl FnOnce() -> (Taken, Import<E>) {
+    move || (import.take(contents), import)
+}
