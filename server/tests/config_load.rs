@@ -228,12 +228,38 @@ fn a_cluster_that_cannot_begin_is_refused_in_etcds_words() {
 }
 
 #[test]
-fn tls_between_members_is_refused() {
-    let (text, _code) = error(&["--listen-peer-urls=https://127.0.0.1:2380"]);
-    assert!(text.contains("TLS between members is not built yet"), "{text}");
-    let cluster = "--initial-cluster=default=http://localhost:2380,b=https://h:1";
-    let text = initial(&[cluster]).unwrap_err();
-    assert!(text.contains("reach each other by http:// only"), "{text}");
+fn flags_about_tls_between_members_go_together_or_are_refused() {
+    const HTTPS: &str = "--listen-peer-urls=https://127.0.0.1:1";
+    for (arguments, text) in [
+        (
+            &[HTTPS][..],
+            "TLS key/cert (--peer-cert-file, --peer-key-file) must be provided for peer url \
+             https://127.0.0.1:1 with HTTPS scheme",
+        ),
+        (
+            &["--initial-advertise-peer-urls=https://a:1"],
+            "TLS key/cert (--peer-cert-file, --peer-key-file) must be provided for peer url \
+             https://a:1 with HTTPS scheme",
+        ),
+        (&["--peer-cert-file=/c"], "KeyFile and CertFile must both be present[key: , cert: /c]"),
+        (&["--peer-cert-file=/c", "--peer-key-file=/k"], "--peer-cert-file needs --peer-trusted"),
+        (&["--peer-trusted-ca-file=/a"], "--peer-trusted-ca-file needs --peer-cert-file"),
+        (&["--peer-client-cert-auth"], "--peer-client-cert-auth needs --peer-trusted-ca-file"),
+        (
+            &["--peer-auto-tls", "--peer-trusted-ca-file=/a"],
+            "--peer-auto-tls cannot check client certificates: give --peer-cert-file",
+        ),
+        (
+            &["--peer-auto-tls", "--peer-client-key-file=/k"],
+            "KeyFile and CertFile must both be present[key: /k, cert: ]",
+        ),
+        (&["--peer-cert-allowed-cn=a"], "--peer-cert-allowed-cn=a is not supported: names in"),
+        (&["--peer-crl-file=a"], "--peer-crl-file=a is not supported: revocation lists"),
+    ] {
+        let (found, code) = error(arguments);
+        assert!(found.starts_with(text) && code == 1, "{arguments:?}: {found}");
+    }
+    assert!(run(&[HTTPS, "--peer-auto-tls"], &[]).unwrap().peer_tls.is_some());
 }
 
 #[test]

@@ -140,6 +140,21 @@ const EFFECTS: &[Effect] = effects! {
         |c| c.tls.as_ref().unwrap().client_ca.as_ref().unwrap() => "\"a\"";
     "auto-tls" = "true", yaml "true", beside [],
         |c| c.tls.as_ref().unwrap().certificate => "SelfSigned { years: 1 }";
+    "peer-cert-file" = "c", yaml "c", beside ["peer-key-file" = "k", "peer-trusted-ca-file" = "a"],
+        |c| c.peer_tls.as_ref().unwrap().listen.certificate => "Files { cert: \"c\", key: \"k\" }";
+    "peer-key-file" = "k", yaml "k", beside ["peer-cert-file" = "c", "peer-trusted-ca-file" = "a"],
+        |c| c.peer_tls.as_ref().unwrap().identity => "Some((\"c\", \"k\"))";
+    "peer-trusted-ca-file" = "a", yaml "a", beside ["peer-cert-file" = "c", "peer-key-file" = "k"],
+        |c| (&c.peer_tls.as_ref().unwrap().trust, &c.peer_tls.as_ref().unwrap().listen.client_ca)
+            => "(Authorities(\"a\"), Some(\"a\"))";
+    "peer-client-cert-file" = "d", yaml "d", beside ["peer-client-key-file" = "l", "peer-cert-file" = "c",
+        "peer-key-file" = "k", "peer-trusted-ca-file" = "a"],
+        |c| c.peer_tls.as_ref().unwrap().identity => "Some((\"d\", \"l\"))";
+    "peer-client-key-file" = "l", yaml "l", beside ["peer-client-cert-file" = "d", "peer-cert-file" = "c",
+        "peer-key-file" = "k", "peer-trusted-ca-file" = "a"],
+        |c| c.peer_tls.as_ref().unwrap().identity => "Some((\"d\", \"l\"))";
+    "peer-auto-tls" = "true", yaml "true", beside [],
+        |c| c.peer_tls.as_ref().unwrap().trust => "Anyone";
     "self-signed-cert-validity" = "3", yaml "3", beside ["auto-tls" = "true"],
         |c| c.tls.as_ref().unwrap().certificate => "SelfSigned { years: 3 }";
     "cipher-suites" = "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305", yaml "[TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305]",
@@ -227,7 +242,7 @@ fn show_default(show: fn(&Config) -> String, config: &Config) -> String {
 fn no_supported_flag_is_left_out() {
     let shown: BTreeSet<&str> = EFFECTS.iter().map(|effect| effect.flag).collect();
     // client-cert-auth asks for trusted-ca-file, which alone asks for certificates, as in etcd.
-    let apart = ["config-file", "version", "logger", "client-cert-auth"];
+    let apart = ["config-file", "version", "logger", "client-cert-auth", "peer-client-cert-auth"];
     for flag in flags::all().filter(|flag| flag.status == Status::Supported) {
         assert!(shown.contains(flag.name) || apart.contains(&flag.name), "--{}", flag.name);
     }

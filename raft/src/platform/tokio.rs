@@ -14,7 +14,7 @@ use vetch_storage::{Engine, Fatal};
 use super::Platform;
 use crate::disk::{Disk, DiskError, DiskObserver, FsDisk};
 use crate::manifest::DirLock;
-use crate::transport::grpc::GrpcTransport;
+use crate::transport::grpc::{Dial, GrpcTransport};
 
 type OpenEngine<E> = dyn Fn(&Path) -> Result<E, Fatal> + Send + Sync;
 
@@ -36,6 +36,14 @@ impl<E> Tokio<E> {
     ) -> Self {
         let (open_engine, transport) = (Arc::new(open_engine), GrpcTransport::new());
         Self { engine_name, open_engine, disk_observer, transport }
+    }
+}
+
+impl<E> Tokio<E> {
+    /// With connections to peers that `dial` opens.
+    #[must_use]
+    pub fn dialling(self, dial: Arc<dyn Dial>) -> Self {
+        Self { transport: GrpcTransport::dialling(dial), ..self }
     }
 }
 

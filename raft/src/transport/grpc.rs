@@ -3,6 +3,7 @@
 //! One connection per peer and channel. A connection that failed is dropped, not repaired: when it is
 //! dialled again is decided above, by the pause each peer has.
 
+mod dial;
 mod inbound;
 mod outbound;
 #[cfg(test)]
@@ -25,6 +26,7 @@ use vetch_proto::vetchpb::peer_server::PeerServer;
 use vetch_proto::vetchpb::{AppendReply, AppendRequest, PeerReply, PeerRequest};
 use vetch_storage::NodeId;
 
+pub use dial::{Dial, PeerSocket, PlainDial};
 pub use inbound::{Inbound, Serving};
 use outbound::Connection;
 
@@ -34,16 +36,28 @@ use super::{Addresses, Channel, Link, LinkError, PeerService, Transport};
 type Connections = Mutex<BTreeMap<(NodeId, Channel), Arc<Connection>>>;
 
 /// One member's connections to its peers, and what answers them. Clones are the same.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct GrpcTransport {
     connections: Arc<Connections>,
     inbound: Inbound,
+    dial: Arc<dyn Dial>,
+}
+
+impl Default for GrpcTransport {
+    fn default() -> Self {
+        Self::dialling(Arc::new(PlainDial))
+    }
 }
 
 impl GrpcTransport {
-    /// Connections to nobody yet.
+    /// Connections to nobody yet, over plain TCP.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// As [`new`](Self::new), with connections that `dial` opens.
+    pub fn dialling(dial: Arc<dyn Dial>) -> Self {
+        Self { connections: Arc::default(), inbound: Inbound::default(), dial }
     }
 
     /// What a listener for peers must serve: the service [`vetchpb.Peer`](PeerServer). Refuses while
@@ -71,7 +85,8 @@ impl Transport for GrpcTransport {
 
     fn link(&self, target: NodeId, channel: Channel, addresses: &Addresses) -> GrpcLink {
         let mut connections = self.connections.lock();
-        let new = || Arc::new(Connection::new(target, Arc::clone(addresses)));
+        let (addresses, dial) = (Arc::clone(addresses), Arc::clone(&self.dial));
+        let new = || Arc::new(Connection::new(target, addresses, dial));
         GrpcLink(Arc::clone(connections.entry((target, channel)).or_insert_with(new)))
     }
 

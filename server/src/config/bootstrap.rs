@@ -72,9 +72,6 @@ impl Bootstrap {
         let own = members.get(name).ok_or_else(|| no_local_name(name))?;
         check_same(name, own, &self.advertise_peer_urls)?;
         check_distinct(&members)?;
-        if members.len() > 1 {
-            members.values().flatten().try_for_each(check_reachable)?;
-        }
         let member = |(name, peer_urls)| InitialMember { name, peer_urls };
         Ok(members.into_iter().map(member).collect())
     }
@@ -148,17 +145,6 @@ fn check_distinct(members: &BTreeMap<String, Vec<Url>>) -> Result<(), ConfigErro
     }
     let all = members.iter().flat_map(|(name, urls)| urls.iter().map(move |url| (&**name, url)));
     invalid(format!("initial cluster {} has duplicate url", pairs(all)))
-}
-
-fn check_reachable(url: &Url) -> Result<(), ConfigError> {
-    if url.as_str().starts_with("http://") {
-        return Ok(());
-    }
-    Err(ConfigError::NotBuilt {
-        flag: "initial-cluster".to_owned(),
-        value: url.to_string(),
-        reason: "members reach each other by http:// only, as yet".to_owned(),
-    })
 }
 
 /// `name=URL` of each, sorted.

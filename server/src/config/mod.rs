@@ -35,7 +35,7 @@ pub use load::{Loaded, load};
 pub use types::{
     AutoCompaction, Bootstrap, Certificate, CipherSuite, ClusterState, Compaction, Config,
     EngineKind, Http, InitialCluster, Keepalive, Limits, Listen, LogConfig, LogFormat, LogLevel,
-    LogOutput, MetricsLevel, Notice, Origins, Quota, Raft, Severity, Storage, Tls, TlsVersion,
-    Warnings,
+    LogOutput, MetricsLevel, Notice, Origins, PeerTls, PeerTrust, Quota, Raft, Severity, Storage,
+    Tls, TlsVersion, Warnings,
 };
 pub use urls::{Scheme, Url};

@@ -32,11 +32,14 @@ pub(super) fn resolve(settings: &Settings, notices: Vec<Notice>) -> Result<Confi
         client_urls.iter().chain(client_http_urls).chain(metrics_urls).collect();
     let tls = tls::resolve(settings, &client_side, &mut notices)?;
     let bootstrap = bootstrap::resolve(settings)?;
+    let peer_side = listen.peer_urls.iter().chain(&bootstrap.advertise_peer_urls);
+    let peer_tls = tls::resolve_peer(settings, peer_side, &mut notices)?;
     let config = Config {
         data_dir: data_dir(settings, &name),
         raft,
         listen,
         tls,
+        peer_tls,
         bootstrap,
         storage: storage(settings),
         limits: limits(settings)?,
@@ -151,13 +154,6 @@ fn listen(settings: &Settings) -> Result<Listen, ConfigError> {
         let urls = settings.urls(flag);
         for url in &urls {
             url.check_bind().map_err(ConfigError::Invalid)?;
-            if flag == "listen-peer-urls" && url.scheme().is_tls() {
-                return Err(ConfigError::NotBuilt {
-                    flag: flag.to_owned(),
-                    value: url.to_string(),
-                    reason: "TLS between members is not built yet; use http://".to_owned(),
-                });
-            }
         }
         Ok(urls)
     };

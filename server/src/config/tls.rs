@@ -1,10 +1,12 @@
-//! TLS of client listeners: which flags go together.
+//! TLS of listeners and between members: which flags go together.
 
 use std::path::PathBuf;
 
 use super::error::ConfigError;
 use super::settings::Settings;
-use super::types::{Certificate, CipherSuite, Notice, Severity, Tls, TlsVersion};
+use super::types::{
+    Certificate, CipherSuite, Notice, PeerTls, PeerTrust, Severity, Tls, TlsVersion,
+};
 use super::urls::Url;
 
 /// What the flags about TLS ask for; `None` when no listener of `urls` speaks TLS.
@@ -19,7 +21,7 @@ pub(super) fn resolve(
     if settings.bool("client-cert-auth") && client_ca.is_none() {
         return invalid("--client-cert-auth needs --trusted-ca-file, whose clients are let in");
     }
-    let certificate = certificate(settings, client_ca.is_some(), notices)?;
+    let certificate = certificate(settings, "", client_ca.is_some(), notices)?;
     let Some(certificate) = certificate else {
         if let Some(url) = urls.iter().find(|url| url.scheme().is_tls()) {
             return Err(ConfigError::Invalid(format!(
@@ -49,6 +51,50 @@ pub(super) fn resolve(
     Ok(Some(Tls { certificate, client_ca, suites, min_version, max_version }))
 }
 
+/// What the flags about peer TLS ask for; `urls` are those this member listens at and is reached by.
+pub(super) fn resolve_peer<'a>(
+    settings: &Settings,
+    urls: impl Iterator<Item = &'a Url>,
+    notices: &mut Vec<Notice>,
+) -> Result<Option<PeerTls>, ConfigError> {
+    let (min_version, max_version) = versions(settings)?;
+    let suites = suites(settings, min_version)?;
+    let ca = path(settings, "peer-trusted-ca-file");
+    if settings.bool("peer-client-cert-auth") && ca.is_none() {
+        return invalid(
+            "--peer-client-cert-auth needs --peer-trusted-ca-file, whose peers are let in",
+        );
+    }
+    let Some(certificate) = certificate(settings, "peer-", ca.is_some(), notices)? else {
+        if let Some(url) = urls.into_iter().find(|url| url.scheme().is_tls()) {
+            return Err(ConfigError::Invalid(format!(
+                "TLS key/cert (--peer-cert-file, --peer-key-file) must be provided for peer url {url} \
+                 with HTTPS scheme"
+            )));
+        }
+        if ca.is_some() {
+            return invalid("--peer-trusted-ca-file needs --peer-cert-file and --peer-key-file");
+        }
+        return Ok(None);
+    };
+    let identity = pair(settings, "peer-client-cert-file", "peer-client-key-file")?;
+    let (identity, trust) = match (&certificate, ca.clone()) {
+        (Certificate::SelfSigned { .. }, _) => (identity, PeerTrust::Anyone),
+        (Certificate::Files { cert, key }, Some(ca)) => {
+            let own = || (cert.clone(), key.clone());
+            (Some(identity.unwrap_or_else(own)), PeerTrust::Authorities(ca))
+        }
+        // etcd would believe the system's authorities, which sign for the whole world.
+        (Certificate::Files { .. }, None) => {
+            return invalid(
+                "--peer-cert-file needs --peer-trusted-ca-file, by which members believe each other",
+            );
+        }
+    };
+    let listen = Tls { certificate, client_ca: ca, suites, min_version, max_version };
+    Ok(Some(PeerTls { listen, identity, trust }))
+}
+
 fn invalid<T>(text: &str) -> Result<T, ConfigError> {
     Err(ConfigError::Invalid(text.to_owned()))
 }
@@ -57,36 +103,14 @@ fn path(settings: &Settings, flag: &str) -> Option<PathBuf> {
     Some(settings.text(flag)).filter(|text| !text.is_empty()).map(PathBuf::from)
 }
 
-fn certificate(
+/// Both of a certificate and its key, or neither.
+fn pair(
     settings: &Settings,
-    wants_clients: bool,
-    notices: &mut Vec<Notice>,
-) -> Result<Option<Certificate>, ConfigError> {
-    let auto = settings.bool("auto-tls");
-    match (path(settings, "cert-file"), path(settings, "key-file")) {
-        (Some(cert), Some(key)) => {
-            if auto {
-                notices.push(Notice {
-                    severity: Severity::Warn,
-                    message: "ignoring client auto TLS since certs given".to_owned(),
-                    subject: "--auto-tls".to_owned(),
-                });
-            }
-            Ok(Some(Certificate::Files { cert, key }))
-        }
-        (None, None) if auto => {
-            // etcd forgets the client's certificate then; nobody shall believe it is asked for.
-            if wants_clients {
-                return invalid("--auto-tls cannot check client certificates: give --cert-file");
-            }
-            let years = settings.uint("self-signed-cert-validity");
-            match u32::try_from(years) {
-                Ok(years @ 1..=1000) => Ok(Some(Certificate::SelfSigned { years })),
-                Ok(_) | Err(_) => {
-                    invalid("--self-signed-cert-validity should be between 1 and 1000 years")
-                }
-            }
-        }
+    cert_flag: &str,
+    key_flag: &str,
+) -> Result<Option<(PathBuf, PathBuf)>, ConfigError> {
+    match (path(settings, cert_flag), path(settings, key_flag)) {
+        (Some(cert), Some(key)) => Ok(Some((cert, key))),
         (None, None) => Ok(None),
         (cert, key) => {
             let text = |path: Option<PathBuf>| path.unwrap_or_default().display().to_string();
@@ -96,6 +120,47 @@ fn certificate(
                 text(cert)
             )))
         }
+    }
+}
+
+/// What listeners show; `prefix` is that of the flags, `peer-` or nothing.
+fn certificate(
+    settings: &Settings,
+    prefix: &str,
+    wants_clients: bool,
+    notices: &mut Vec<Notice>,
+) -> Result<Option<Certificate>, ConfigError> {
+    let auto_tls = format!("{prefix}auto-tls");
+    let auto = settings.bool(&auto_tls);
+    let files = pair(settings, &format!("{prefix}cert-file"), &format!("{prefix}key-file"))?;
+    match files {
+        Some((cert, key)) => {
+            if auto {
+                let who = if prefix.is_empty() { "client" } else { "peer" };
+                notices.push(Notice {
+                    severity: Severity::Warn,
+                    message: format!("ignoring {who} auto TLS since certs given"),
+                    subject: format!("--{auto_tls}"),
+                });
+            }
+            Ok(Some(Certificate::Files { cert, key }))
+        }
+        None if auto => {
+            // etcd forgets the client's certificate then; nobody shall believe it is asked for.
+            if wants_clients {
+                return Err(ConfigError::Invalid(format!(
+                    "--{auto_tls} cannot check client certificates: give --{prefix}cert-file"
+                )));
+            }
+            let years = settings.uint("self-signed-cert-validity");
+            match u32::try_from(years) {
+                Ok(years @ 1..=1000) => Ok(Some(Certificate::SelfSigned { years })),
+                Ok(_) | Err(_) => {
+                    invalid("--self-signed-cert-validity should be between 1 and 1000 years")
+                }
+            }
+        }
+        None => Ok(None),
     }
 }
 

@@ -19,6 +19,8 @@ pub struct Config {
     pub listen: Listen,
     /// What listeners with `https://` and `unixs://` URLs need; never `None` if there are any.
     pub tls: Option<Tls>,
+    /// What listeners with `https://` and `unixs://` peer URLs need, and what dialling such URLs does.
+    pub peer_tls: Option<PeerTls>,
     /// How a new cluster begins.
     pub bootstrap: Bootstrap,
     /// Engine, quota, durability.
@@ -86,7 +88,7 @@ pub struct Listen {
     pub reuse_port: bool,
 }
 
-/// TLS of client listeners.
+/// TLS of listeners.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tls {
     /// What the member shows.
@@ -99,6 +101,27 @@ pub struct Tls {
     pub min_version: TlsVersion,
     /// `--tls-max-version`; not below [`Tls::min_version`].
     pub max_version: TlsVersion,
+}
+
+/// TLS between members.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerTls {
+    /// Of the listeners for peers.
+    pub listen: Tls,
+    /// Certificate and key that are shown when dialling: `--peer-client-cert-file` and
+    /// `--peer-client-key-file`, or the listeners'; none with `--peer-auto-tls`.
+    pub identity: Option<(PathBuf, PathBuf)>,
+    /// Whom to believe when dialling.
+    pub trust: PeerTrust,
+}
+
+/// Whose certificates a member believes when it dials another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PeerTrust {
+    /// `--peer-trusted-ca-file`.
+    Authorities(PathBuf),
+    /// Everybody's (`--peer-auto-tls`).
+    Anyone,
 }
 
 /// Where a member's certificate comes from.

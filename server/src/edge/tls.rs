@@ -1,5 +1,6 @@
-//! TLS of client listeners: one certificate, read anew when its files change.
+//! TLS of listeners: one certificate, read anew when its files change. `dial`: of connections to peers.
 
+mod dial;
 mod self_signed;
 
 use std::fs;
@@ -22,6 +23,8 @@ use rustls::{
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+
+pub use dial::PeerDial;
 
 use crate::config::{self, Certificate, CipherSuite, TlsVersion};
 
@@ -72,7 +75,7 @@ pub enum TlsError {
     Generate(String),
 }
 
-/// The TLS side of a node's client listeners.
+/// The TLS side of a node's listeners, for clients or for peers.
 #[derive(Debug)]
 pub struct Tls {
     files: Files,
@@ -99,17 +102,13 @@ struct Current {
 type Stamp = Vec<Option<(u64, u64, u64, i64, i64)>>;
 
 impl Tls {
-    /// Reads the files that `settings` name, or finds or generates the self-signed ones in `data_dir`
-    /// for `hosts`.
-    pub fn open(
-        settings: &config::Tls,
-        data_dir: &Path,
-        hosts: &[String],
-    ) -> Result<Self, TlsError> {
+    /// Reads the files that `settings` name, or finds or generates the self-signed ones in `folder` for
+    /// `hosts`.
+    pub fn open(settings: &config::Tls, folder: &Path, hosts: &[String]) -> Result<Self, TlsError> {
         let (cert, key) = match &settings.certificate {
             Certificate::Files { cert, key } => (cert.clone(), key.clone()),
             Certificate::SelfSigned { years } => {
-                self_signed::find_or_generate(data_dir, hosts, *years)?
+                self_signed::find_or_generate(folder, hosts, *years)?
             }
         };
         let files = Files { cert, key, client_ca: settings.client_ca.clone() };
@@ -171,9 +170,7 @@ impl Files {
             path: self.cert.clone(),
             cause: error.to_string(),
         };
-        let chain = certificates(&self.cert)?;
-        let key = PrivateKeyDer::from_pem_file(&self.key)
-            .map_err(|error| not_pem(&self.key, "private key", error))?;
+        let (chain, key) = identity(&self.cert, &self.key)?;
         let builder = ServerConfig::builder_with_provider(Arc::clone(provider))
             .with_protocol_versions(versions)
             .map_err(unusable)?;
@@ -185,6 +182,17 @@ impl Files {
         server.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).to_vec();
         Ok(Arc::new(server))
     }
+}
+
+/// A chain and its key.
+fn identity(
+    cert: &Path,
+    key: &Path,
+) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), TlsError> {
+    let chain = certificates(cert)?;
+    let private =
+        PrivateKeyDer::from_pem_file(key).map_err(|error| not_pem(key, "private key", error))?;
+    Ok((chain, private))
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
@@ -210,14 +218,21 @@ fn verifier(
     path: &Path,
     provider: &Arc<CryptoProvider>,
 ) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
-    let refused = |cause: String| TlsError::Authorities { path: path.to_owned(), cause };
+    let roots = Arc::new(authorities(path)?);
+    WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(provider))
+        .build()
+        .map_err(|error| TlsError::Authorities { path: path.to_owned(), cause: error.to_string() })
+}
+
+fn authorities(path: &Path) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
     for authority in certificates(path)? {
-        roots.add(authority).map_err(|error| refused(error.to_string()))?;
+        roots.add(authority).map_err(|error| TlsError::Authorities {
+            path: path.to_owned(),
+            cause: error.to_string(),
+        })?;
     }
-    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
-        .build()
-        .map_err(|error| refused(error.to_string()))
+    Ok(roots)
 }
 
 fn versions(min: TlsVersion, max: TlsVersion) -> Vec<&'static SupportedProtocolVersion> {

@@ -119,6 +119,7 @@ impl Sockets {
         platform: &P,
         api: &Arc<Api<P>>,
         config: &Config,
+        tls: Option<&Arc<Tls>>,
         ending: &Ending,
         connections: &TaskTracker,
     ) -> ClientSockets {
@@ -129,7 +130,9 @@ impl Sockets {
         let offered = ToAll(TowerToHyperService::new(router));
         for (socket, url) in self.peer.into_iter().zip(&config.listen.peer_urls) {
             let address = shown(&socket, url);
-            let listener = Listener::new(socket, None, offered.clone(), shared.clone());
+            let tls = tls.cloned().filter(|_| url.scheme().is_tls());
+            assert_eq!(tls.is_some(), url.scheme().is_tls(), "{url} has what its scheme says");
+            let listener = Listener::new(socket, tls, offered.clone(), shared.clone());
             drop(connections.spawn(listener.run(ending.clone(), connections.clone())));
             tracing::info!(address, "serving peer traffic");
         }
@@ -196,7 +199,21 @@ pub(super) fn open_tls(config: &Config) -> Result<Option<Arc<Tls>>, TlsError> {
     let hosts: Vec<String> = urls.iter().map(|url| url.host().to_owned()).collect();
     match &config.tls {
         Some(settings) if !urls.is_empty() => {
-            Tls::open(settings, &config.data_dir, &hosts).map(Arc::new).map(Some)
+            let folder = config.data_dir.join("fixtures").join("client");
+            Tls::open(settings, &folder, &hosts).map(Arc::new).map(Some)
+        }
+        Some(_) | None => Ok(None),
+    }
+}
+
+/// The same of the listeners for peers.
+pub(super) fn open_peer_tls(config: &Config) -> Result<Option<Arc<Tls>>, TlsError> {
+    let urls = config.listen.peer_urls.iter().filter(|url| url.scheme().is_tls());
+    let hosts: Vec<String> = urls.map(|url| url.host().to_owned()).collect();
+    match &config.peer_tls {
+        Some(settings) if !hosts.is_empty() => {
+            let folder = config.data_dir.join("fixtures").join("peer");
+            Tls::open(&settings.listen, &folder, &hosts).map(Arc::new).map(Some)
         }
         Some(_) | None => Ok(None),
     }

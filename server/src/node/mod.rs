@@ -33,7 +33,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use vetch_raft::platform::tokio::Tokio;
-use vetch_raft::transport::grpc::GrpcTransport;
+use vetch_raft::transport::grpc::{Dial, GrpcTransport};
 use vetch_raft::{Platform, Replica, StopReason};
 use vetch_storage::Fatal;
 use vetch_storage::engine::Options;
@@ -44,6 +44,7 @@ use self::background::Background;
 use self::disk_meter::DiskMeter;
 use crate::config::{Config, EngineKind};
 use crate::edge::connection::Ending;
+use crate::edge::tls::PeerDial;
 use crate::metrics::Metrics;
 use crate::rpc::Api;
 
@@ -120,20 +121,26 @@ pub async fn run_at(
     let memory_bytes = config.storage.memory_budget_bytes;
     let metrics = Arc::new(Metrics::new(&config));
     let meter = Arc::new(DiskMeter(Arc::clone(&metrics)));
+    let dial = peer_dial(&config)?;
     match config.storage.engine {
         EngineKind::Fjall => {
             let options = Options { memory_budget: memory_bytes };
             let open = move |dir: &Path| FjallEngine::open(dir, options);
-            let platform = Tokio::new("fjall", open, meter);
+            let platform = Tokio::new("fjall", open, meter).dialling(dial);
             run_on(sockets, platform, config, metrics, ready, stopped).await
         }
         EngineKind::Sled => {
             let options = Options { memory_budget: memory_bytes };
             let open = move |dir: &Path| SledEngine::open(dir, options);
-            let platform = Tokio::new("sled", open, meter);
+            let platform = Tokio::new("sled", open, meter).dialling(dial);
             run_on(sockets, platform, config, metrics, ready, stopped).await
         }
     }
+}
+
+/// How the member that `config` describes reaches its peers; for its platform.
+pub fn peer_dial(config: &Config) -> Result<Arc<dyn Dial>, StartError> {
+    Ok(Arc::new(PeerDial::open(config.peer_tls.as_ref())?))
 }
 
 async fn run_on<P: Platform<Transport = GrpcTransport>>(

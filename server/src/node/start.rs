@@ -18,7 +18,7 @@ use vetch_raft::{OpenError, Platform, Replica, Settings};
 use vetch_storage::NodeId;
 
 use super::background::Background;
-use super::listen::{ClientSockets, Sockets, open_tls};
+use super::listen::{ClientSockets, Sockets, open_peer_tls, open_tls};
 use super::observer::Observer;
 use super::services::Services;
 use super::{Node, gauges};
@@ -46,8 +46,8 @@ pub enum StartError {
         /// Why.
         error: io::Error,
     },
-    /// The listeners' certificate.
-    #[error("TLS of the client listeners: {0}")]
+    /// Certificates.
+    #[error("TLS: {0}")]
     Tls(#[from] TlsError),
     /// A thread or runtime.
     #[error("cannot start a thread: {0}")]
@@ -87,7 +87,7 @@ impl<P: Platform<Transport = GrpcTransport>> Node<P> {
         metrics: Arc<Metrics>,
     ) -> Result<Self, StartError> {
         let initial = initial_members(&config)?;
-        let tls = open_tls(&config)?;
+        let (tls, peer_tls) = (open_tls(&config)?, open_peer_tls(&config)?);
         let (client_addrs, peer_addrs) = (sockets.client_addrs(), sockets.peer_addrs());
         let (reports, fatal) = mpsc::unbounded_channel();
         let services = Services::new(&platform, &config, &metrics, reports);
@@ -97,8 +97,14 @@ impl<P: Platform<Transport = GrpcTransport>> Node<P> {
         gauges::mirror(&api);
         let background = Background::start(&platform, &config, &api);
         let (connections, peer_connections) = (TaskTracker::new(), TaskTracker::new());
-        let sockets =
-            sockets.serve_peers(&platform, &api, &config, &peer_ending, &peer_connections);
+        let sockets = sockets.serve_peers(
+            &platform,
+            &api,
+            &config,
+            peer_tls.as_ref(),
+            &peer_ending,
+            &peer_connections,
+        );
         let ready = CancellationToken::new();
         let waiting = WaitingForTheCluster {
             api: Arc::clone(&api),

@@ -33,8 +33,12 @@ impl Place {
 
     /// Starts the member on its own ports.
     pub(crate) async fn start(&self) -> Member {
-        let config = self.config();
-        Member::start_on(Sockets::bind(&config.listen).unwrap(), config).await.unwrap()
+        self.start_on(Sockets::bind(&self.config().listen).unwrap()).await
+    }
+
+    /// Starts it on sockets that are bound to its ports.
+    pub(crate) async fn start_on(&self, sockets: Sockets) -> Member {
+        Member::start_on(sockets, self.config()).await.unwrap()
     }
 }
 
@@ -42,6 +46,11 @@ impl Cluster {
     /// `size` members, all of them serving.
     pub(crate) async fn start(size: usize, flags: &[&str]) -> Self {
         let (places, sockets) = Self::prepare(size, flags);
+        Self::start_at(places, sockets).await
+    }
+
+    /// Members at these places, all of them serving.
+    pub(crate) async fn start_at(places: Vec<Place>, sockets: Vec<Sockets>) -> Self {
         let starts = places.iter().zip(sockets);
         let starts = starts.map(|(place, sockets)| Member::start_on(sockets, place.config()));
         let members: Vec<Member> =
@@ -54,6 +63,16 @@ impl Cluster {
 
     /// Directories and sockets, of members that know of each other.
     pub(crate) fn prepare(size: usize, flags: &[&str]) -> (Vec<Place>, Vec<Sockets>) {
+        let flags: Vec<String> = flags.iter().map(|&flag| flag.to_owned()).collect();
+        Self::prepare_as(size, "http", |_| flags.clone())
+    }
+
+    /// As [`prepare`](Self::prepare), with peer URLs of this scheme, and with flags for each member.
+    pub(crate) fn prepare_as(
+        size: usize,
+        scheme: &str,
+        flags: impl Fn(usize) -> Vec<String>,
+    ) -> (Vec<Place>, Vec<Sockets>) {
         // The ports are the system's choice; only then can the members be told of them.
         let unused = directory();
         let free = |_| Sockets::bind(&config(unused.path(), &[]).listen).unwrap();
@@ -62,16 +81,16 @@ impl Cluster {
         let all: Vec<String> = names
             .clone()
             .zip(&sockets)
-            .map(|(name, sockets)| format!("{name}=http://{}", sockets.peer_addrs()[0]))
+            .map(|(name, sockets)| format!("{name}={scheme}://{}", sockets.peer_addrs()[0]))
             .collect();
-        let places = names.zip(&sockets).map(|(name, sockets)| {
+        let places = names.zip(&sockets).enumerate().map(|(at, (name, sockets))| {
             let (peer, client) = (sockets.peer_addrs()[0], sockets.client_addrs()[0]);
-            let mut all_flags: Vec<String> = flags.iter().map(|&flag| flag.to_owned()).collect();
+            let mut all_flags = flags(at);
             all_flags.extend([
                 format!("--name={name}"),
                 format!("--initial-cluster={}", all.join(",")),
-                format!("--listen-peer-urls=http://{peer}"),
-                format!("--initial-advertise-peer-urls=http://{peer}"),
+                format!("--listen-peer-urls={scheme}://{peer}"),
+                format!("--initial-advertise-peer-urls={scheme}://{peer}"),
                 format!("--listen-client-urls=http://{client}"),
                 format!("--advertise-client-urls=http://{client}"),
             ]);

@@ -22,7 +22,7 @@ use vetch_raft::disk::{DiskError, DiskObserver};
 use vetch_raft::platform::tokio::Tokio;
 use vetch_server::config::{Config, Loaded, load};
 use vetch_server::metrics::Metrics;
-use vetch_server::node::{Node, Sockets, StartError};
+use vetch_server::node::{Node, Sockets, StartError, peer_dial};
 use vetch_storage::NodeId;
 use vetch_storage::engine::Options;
 use vetch_storage::engine::fjall::FjallEngine;
@@ -79,7 +79,8 @@ impl Member {
         let options = Options { memory_budget: 64 << 20 };
         let gate = Arc::new(Gate::default());
         let open = move |dir: &Path| Engine::open(dir, options);
-        let platform = Tokio::new("fjall", open, Arc::clone(&gate) as Arc<dyn DiskObserver>);
+        let platform = Tokio::new("fjall", open, Arc::clone(&gate) as Arc<dyn DiskObserver>)
+            .dialling(peer_dial(&config)?);
         let node = Node::start_on(sockets, platform, config, metrics).await?;
         let addr = node.client_addrs()[0];
         Ok(Self { node, gate, addr })

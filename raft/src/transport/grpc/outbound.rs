@@ -15,6 +15,7 @@ use tonic::{Code, Status};
 use vetch_proto::vetchpb::peer_client::PeerClient;
 use vetch_storage::NodeId;
 
+use super::dial::{Connector, Dial};
 use crate::transport::{Addresses, LinkError};
 
 /// Longest wait for a connection.
@@ -30,6 +31,7 @@ const WINDOW_BYTES: u32 = 16 << 20;
 pub(super) struct Connection {
     target: NodeId,
     addresses: Addresses,
+    dial: Arc<dyn Dial>,
     open: Mutex<Option<PeerClient<Channel>>>,
     /// One dials; the others wait and share.
     dialling: tokio::sync::Mutex<()>,
@@ -45,9 +47,9 @@ impl fmt::Debug for Connection {
 }
 
 impl Connection {
-    pub(super) fn new(target: NodeId, addresses: Addresses) -> Self {
+    pub(super) fn new(target: NodeId, addresses: Addresses, dial: Arc<dyn Dial>) -> Self {
         let (open, dialling) = (Mutex::new(None), tokio::sync::Mutex::new(()));
-        Self { target, addresses, open, dialling }
+        Self { target, addresses, dial, open, dialling }
     }
 
     /// The open connection, or a new one.
@@ -74,7 +76,7 @@ impl Connection {
         }
         let mut reason = format!("no peer URL of member {:x} is known", self.target.0);
         for url in (self.addresses)(self.target) {
-            match dial_one(&url).await {
+            match dial_one(&url, &self.dial).await {
                 Ok(channel) => {
                     let client = PeerClient::new(channel)
                         .max_decoding_message_size(usize::MAX)
@@ -106,20 +108,29 @@ impl Connection {
     }
 }
 
-async fn dial_one(url: &str) -> Result<Channel, String> {
-    if !url.starts_with("http://") {
-        return Err("this version connects to peers by http:// only".to_owned());
-    }
-    let endpoint = Endpoint::from_shared(url.to_owned()).map_err(|error| error.to_string())?;
+async fn dial_one(url: &str, dial: &Arc<dyn Dial>) -> Result<Channel, String> {
+    // What the requests say of their way: whatever that is, below it is no business of theirs.
+    let authority = match url.split_once("://") {
+        Some((_, authority)) if !authority.contains('/') => authority,
+        _a_file => "localhost",
+    };
+    let endpoint = Endpoint::from_shared(format!("http://{authority}"));
+    let endpoint = endpoint.map_err(|error| error.to_string())?;
     let endpoint = endpoint
-        .tcp_nodelay(true)
         .connect_timeout(DIAL_TIMEOUT)
         .http2_keep_alive_interval(PING_PERIOD)
         .keep_alive_timeout(PING_TIMEOUT)
         .initial_stream_window_size(WINDOW_BYTES)
         .initial_connection_window_size(WINDOW_BYTES);
-    endpoint.connect().await.map_err(|error| {
-        let source = error.source().map(ToString::to_string);
-        source.unwrap_or_else(|| error.to_string())
+    let connector = Connector { url: url.into(), dial: Arc::clone(dial) };
+    endpoint.connect_with_connector(connector).await.map_err(|error| {
+        // The innermost says why.
+        let mut reason = error.to_string();
+        let mut source = error.source();
+        while let Some(error) = source {
+            reason = error.to_string();
+            source = error.source();
+        }
+        reason
     })
 }

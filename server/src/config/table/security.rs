@@ -4,7 +4,7 @@ use crate::config::flags::Flag;
 use crate::config::flags::Kind::{Bool, OneOf, Origins, Sequence, Text, Uint, Words};
 
 const OWN_CLIENT: &str = "a member calls itself for the JSON gateway only, which is not built yet";
-const PEER_TLS: &str = "TLS between members is not built yet";
+const PEER_NAMES: &str = "names in peers' certificates are not compared; use an authority of this cluster's members only";
 
 pub(super) const FLAGS: &[Flag] = &[
     Flag::new(
@@ -52,35 +52,43 @@ pub(super) const FLAGS: &[Flag] = &[
     )
     .yaml("client-transport-security.auto-tls"),
     Flag::new("peer-cert-file", Text, "", "Certificate of the peer listeners.")
-        .yaml("peer-transport-security.cert-file")
-        .rejected(PEER_TLS),
+        .yaml("peer-transport-security.cert-file"),
     Flag::new("peer-key-file", Text, "", "Key of the peer listeners.")
-        .yaml("peer-transport-security.key-file")
-        .rejected(PEER_TLS),
+        .yaml("peer-transport-security.key-file"),
     Flag::new("peer-client-cert-file", Text, "", "Certificate used when dialling peers.")
-        .yaml("peer-transport-security.client-cert-file")
-        .rejected(PEER_TLS),
+        .yaml("peer-transport-security.client-cert-file"),
     Flag::new("peer-client-key-file", Text, "", "Key used when dialling peers.")
-        .yaml("peer-transport-security.client-key-file")
-        .rejected(PEER_TLS),
-    Flag::new("peer-client-cert-auth", Bool, "false", "Require certificates from peers.")
-        .yaml("peer-transport-security.client-cert-auth")
-        .rejected(PEER_TLS),
-    Flag::new("peer-trusted-ca-file", Text, "", "CA of peer certificates.")
-        .yaml("peer-transport-security.trusted-ca-file")
-        .rejected(PEER_TLS),
+        .yaml("peer-transport-security.client-key-file"),
+    Flag::new(
+        "peer-client-cert-auth",
+        Bool,
+        "false",
+        "Require certificates from peers, as --peer-trusted-ca-file alone does.",
+    )
+    .yaml("peer-transport-security.client-cert-auth"),
+    Flag::new(
+        "peer-trusted-ca-file",
+        Text,
+        "",
+        "CA of peer certificates, in PEM; peers must show one of its certificates, both ways.",
+    )
+    .yaml("peer-transport-security.trusted-ca-file"),
     Flag::new("peer-cert-allowed-cn", Sequence, "", "Accepted CNs of peer certificates.")
         .yaml("peer-transport-security.allowed-cn")
-        .rejected(PEER_TLS),
+        .rejected(PEER_NAMES),
     Flag::new("peer-cert-allowed-hostname", Sequence, "", "Accepted SANs of peer certificates.")
         .yaml("peer-transport-security.allowed-hostname")
-        .rejected(PEER_TLS),
-    Flag::new("peer-auto-tls", Bool, "false", "Peer TLS with generated certificates.")
-        .yaml("peer-transport-security.auto-tls")
-        .rejected(PEER_TLS),
+        .rejected(PEER_NAMES),
+    Flag::new(
+        "peer-auto-tls",
+        Bool,
+        "false",
+        "Peer TLS with a certificate generated in <data-dir>/fixtures/peer; peers believe any.",
+    )
+    .yaml("peer-transport-security.auto-tls"),
     Flag::new("peer-crl-file", Text, "", "Revocation list for peer certificates.")
         .no_yaml()
-        .rejected(PEER_TLS),
+        .rejected("revocation lists are not built; let certificates be short-lived"),
     Flag::new(
         "peer-skip-client-san-verification",
         Bool,
@@ -88,7 +96,9 @@ pub(super) const FLAGS: &[Flag] = &[
         "Do not check the SAN of connecting peers.",
     )
     .yaml("peer-transport-security.skip-client-san-verification")
-    .rejected(PEER_TLS),
+    .ignored(
+        "the names of connecting peers are not compared with their addresses; their authority is",
+    ),
     Flag::new("self-signed-cert-validity", Uint, "1", "Years a generated certificate is valid."),
     Flag::new("cipher-suites", Sequence, "", "TLS 1.2 cipher suites."),
     Flag::new("tls-min-version", OneOf(&["", "TLS1.2", "TLS1.3"]), "TLS1.2", "Lowest TLS version."),

@@ -1,4 +1,4 @@
-//! The certificate of `--auto-tls`.
+//! The certificates of `--auto-tls` and `--peer-auto-tls`.
 
 use std::fs;
 use std::io::Write;
@@ -11,24 +11,23 @@ use super::TlsError;
 
 const YEAR: Duration = Duration::from_hours(365 * 24);
 
-/// Certificate and key in `data_dir`, where etcd keeps them; generated for `hosts` if one of them is
-/// missing.
+/// Certificate and key in `folder`; generated for `hosts` if one of them is missing.
 pub(super) fn find_or_generate(
-    data_dir: &Path,
+    folder: &Path,
     hosts: &[String],
     years: u32,
 ) -> Result<(PathBuf, PathBuf), TlsError> {
-    let folder = data_dir.join("fixtures").join("client");
     let (cert_path, key_path) = (folder.join("cert.pem"), folder.join("key.pem"));
     if cert_path.exists() && key_path.exists() {
         return Ok((cert_path, key_path));
     }
     let (cert, key) =
         generate(hosts, years).map_err(|error| TlsError::Generate(error.to_string()))?;
-    fs::create_dir_all(&folder).map_err(|error| TlsError::File { path: folder.clone(), error })?;
+    fs::create_dir_all(folder)
+        .map_err(|error| TlsError::File { path: folder.to_owned(), error })?;
     // The certificate last: where it stands, its key does.
-    write(&folder, &key_path, &key)?;
-    write(&folder, &cert_path, &cert)?;
+    write(folder, &key_path, &key)?;
+    write(folder, &cert_path, &cert)?;
     tracing::warn!(path = %cert_path.display(), years, "generated a self-signed certificate");
     Ok((cert_path, key_path))
 }

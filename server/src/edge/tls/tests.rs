@@ -222,10 +222,9 @@ async fn a_generated_certificate_stays() {
     };
     let hosts = ["localhost", "127.0.0.1", ""].map(str::to_owned);
     let tls = Tls::open(&settings, folder.path(), &hosts).unwrap();
-    let key = fs::metadata(folder.path().join("fixtures/client/key.pem")).unwrap();
+    let key = fs::metadata(folder.path().join("key.pem")).unwrap();
     assert_eq!(key.mode() & 0o777, 0o600);
-    let cert =
-        CertificateDer::from_pem_file(folder.path().join("fixtures/client/cert.pem")).unwrap();
+    let cert = CertificateDer::from_pem_file(folder.path().join("cert.pem")).unwrap();
     let mut roots = RootCertStore::empty();
     roots.add(cert.clone()).unwrap();
     let provider = Arc::new(aws_lc_rs::default_provider());
