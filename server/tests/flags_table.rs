@@ -57,7 +57,11 @@ fn every_flag_of_etcd_is_in_the_table_as_etcd_calls_it() {
         let json = name == "log-rotation-config-json";
         assert!(unset_means_zero || json || flag.default == default, "--{name}: {default}");
     }
-    assert_eq!(ours, BTreeSet::from(["memory-budget", "storage-engine"]), "Vetch's own");
+    assert_eq!(
+        ours,
+        BTreeSet::from(["auto-promote-learners", "memory-budget", "storage-engine"]),
+        "Vetch's own"
+    );
 }
 
 #[test]
@@ -175,6 +179,10 @@ const EFFECTS: &[Effect] = effects! {
     "compaction-sleep-interval" = "1s", yaml "1000000000", beside [], |c| c.compaction.sleep_interval => "1s";
     "watch-progress-notify-interval" = "5s", yaml "5000000000", beside [],
         |c| c.watch_progress_notify_interval => "5s";
+    "strict-reconfig-check" = "false", yaml "false", beside [], |c| c.membership.strict_reconfig_check => "false";
+    "max-learners" = "3", yaml "3", beside [], |c| c.membership.max_learners => "3";
+    "auto-promote-learners" = "true", yaml "true", beside [], |c| c.membership.auto_promote_learners => "true";
+    "force-new-cluster" = "true", yaml "true", beside [], |c| c.bootstrap.force_new_cluster => "true";
     "storage-engine" = "sled", yaml "sled", beside [], |c| c.storage.engine => "Sled";
     "memory-budget" = "1000", yaml "1000", beside [], |c| c.storage.memory_budget_bytes => "1000";
 };
@@ -183,7 +191,7 @@ const EFFECTS: &[Effect] = effects! {
 fn yaml_line(flag: &str, value: &str) -> String {
     let path = flags::find(flag).unwrap().yaml.unwrap();
     let is_number = value.parse::<i64>().is_ok() && flag != "auto-compaction-retention";
-    let bare = is_number || value.starts_with('[') || value == "true";
+    let bare = is_number || value.starts_with('[') || ["true", "false"].contains(&value);
     let quoted = if bare { value.to_owned() } else { format!("'{value}'") };
     match path.split_once('.') {
         Some((section, key)) => format!("{section}:\n  {key}: {quoted}\n"),

@@ -14,6 +14,13 @@ pub struct Members {
     removed: OrdSet<NodeId>,
 }
 
+impl FromIterator<Member> for Members {
+    fn from_iter<I: IntoIterator<Item = Member>>(members: I) -> Self {
+        let members = members.into_iter().map(|member| (NodeId(member.id), member)).collect();
+        Self { members, removed: OrdSet::new() }
+    }
+}
+
 impl Members {
     /// The member with this id.
     pub fn get(&self, id: NodeId) -> Option<&Member> {

@@ -83,6 +83,7 @@ impl<P: Platform> Applier<P> {
         let membership = stored_membership(&machine)?;
         progress.advance(machine.applied());
         progress.set_sole_voter(votes_alone(node, membership.membership()));
+        progress.set_learner(is_learner(&machine, node));
         marks.set_applied(machine.applied(), &membership);
         Ok(Self {
             machine,
@@ -168,6 +169,7 @@ impl<P: Platform> Applier<P> {
         self.marks.set_applied(applied, &self.membership);
         self.marks.set_durable(self.marks.applied());
         self.progress.set_sole_voter(votes_alone(self.node, self.membership.membership()));
+        self.progress.set_learner(is_learner(&self.machine, self.node));
         self.progress.advance(applied);
         self.stop_if_removed();
         tracing::info!(index = applied.index.0, generation, "put the state of a peer in use");
@@ -192,6 +194,7 @@ impl<P: Platform> Applier<P> {
         self.observer.on_applied(&self.machine.view(), &batch.applied);
         self.marks.set_applied(last, &self.membership);
         self.progress.set_sole_voter(votes_alone(self.node, self.membership.membership()));
+        self.progress.set_learner(is_learner(&self.machine, self.node));
         self.progress.advance(last);
         for (at, responder) in batch.waiting.drain(..) {
             responder.send(Arc::clone(&batch.applied[at]));
@@ -217,6 +220,11 @@ pub(crate) fn is_sole_voter<E: Engine>(
     node: NodeId,
 ) -> Result<bool, Fatal> {
     Ok(votes_alone(node.0, stored_membership(machine)?.membership()))
+}
+
+/// Whether clients see this member as a learner: a new voter that has yet to catch up is none.
+fn is_learner<E: vetch_storage::Engine>(machine: &StateMachine<E>, node: u64) -> bool {
+    machine.members().get(NodeId(node)).is_some_and(|member| member.is_learner)
 }
 
 /// Whether this member alone decides what is committed.

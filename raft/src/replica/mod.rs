@@ -339,6 +339,11 @@ impl<P: Platform> Replica<P> {
         self.inner.status()
     }
 
+    /// Whether this member is a learner, as far as it knows; cheaper than [`status`](Self::status).
+    pub fn is_learner(&self) -> bool {
+        self.inner.progress.is_learner()
+    }
+
     /// News of leadership gained and lost.
     pub fn leader_changes(&self) -> LeaderChanges {
         self.inner.leadership.changes()
@@ -406,17 +411,11 @@ impl<P: Platform> Inner<P> {
             term: self.leadership.term(),
             leader: self.leader_with_quorum(),
             is_leader: leading.is_some(),
-            is_learner: self.is_learner(),
+            is_learner: self.progress.is_learner(),
             committed: self.committed().max(applied),
             applied,
             pending: self.admission.pending(),
         }
-    }
-
-    /// A new voter that has yet to catch up is none: see [`membership`].
-    fn is_learner(&self) -> bool {
-        let view = self.views.latest();
-        view.members().get(self.identity.member).is_some_and(|member| member.is_learner)
     }
 
     fn committed(&self) -> LogIndex {

@@ -16,6 +16,7 @@ pub(crate) struct Progress {
     index: AtomicU64,
     term: AtomicU64,
     sole_voter: AtomicBool,
+    learner: AtomicBool,
     waiting: Mutex<Waiting>,
 }
 
@@ -64,6 +65,15 @@ impl Progress {
 
     pub(crate) fn set_sole_voter(&self, sole: bool) {
         self.sole_voter.store(sole, Ordering::Release);
+    }
+
+    /// This member is a learner of the applied member table.
+    pub(crate) fn is_learner(&self) -> bool {
+        self.learner.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_learner(&self, learner: bool) {
+        self.learner.store(learner, Ordering::Release);
     }
 
     /// Waits until `index` is applied.

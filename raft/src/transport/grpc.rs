@@ -22,8 +22,13 @@ use futures::{FutureExt, Stream, StreamExt, TryStreamExt};
 use openraft_rt::AsyncRuntime;
 use openraft_rt_tokio::TokioRuntime;
 use parking_lot::Mutex;
+use vetch_proto::vetchpb::peer_client::PeerClient;
+use vetch_proto::vetchpb::peer_reply::Reply;
+use vetch_proto::vetchpb::peer_request::Request;
 use vetch_proto::vetchpb::peer_server::PeerServer;
-use vetch_proto::vetchpb::{AppendReply, AppendRequest, PeerReply, PeerRequest};
+use vetch_proto::vetchpb::{
+    AppendReply, AppendRequest, MembersReply, MembersRequest, PeerReply, PeerRequest,
+};
 use vetch_storage::NodeId;
 
 pub use dial::{Dial, PeerSocket, PlainDial};
@@ -67,6 +72,23 @@ impl GrpcTransport {
         PeerServer::new(self.inbound.clone())
             .max_decoding_message_size(usize::MAX)
             .max_encoding_message_size(usize::MAX)
+    }
+
+    /// Asks whoever listens at `url` who is in its group: for a member that is to join and does not know
+    /// yet under which id. The error is for the operator.
+    pub async fn ask_members(&self, url: &str, within: Duration) -> Result<MembersReply, String> {
+        let ask = async {
+            let mut client = PeerClient::new(outbound::dial_one(url, &self.dial).await?);
+            let request = Some(Request::Members(MembersRequest {}));
+            let reply = client.call(PeerRequest { hello: None, request }).await;
+            match reply.map_err(|status| status.message().to_owned())?.into_inner().reply {
+                Some(Reply::Members(members)) => Ok(members),
+                Some(Reply::Refused(refusal)) => Err(refusal.message),
+                Some(_) | None => Err("an answer to another question".to_owned()),
+            }
+        };
+        let asked = TokioRuntime::timeout(within, Box::pin(ask)).await;
+        asked.unwrap_or_else(|_late| Err(format!("no answer within {within:?}")))
     }
 }
 

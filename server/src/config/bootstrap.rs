@@ -43,7 +43,15 @@ pub(super) fn resolve(settings: &Settings) -> Result<Bootstrap, ConfigError> {
         _new => ClusterState::New,
     };
     let token = settings.text("initial-cluster-token");
-    Ok(Bootstrap { advertise_peer_urls, advertise_client_urls, cluster, state, token })
+    let force_new_cluster = settings.bool("force-new-cluster");
+    Ok(Bootstrap {
+        advertise_peer_urls,
+        advertise_client_urls,
+        cluster,
+        state,
+        token,
+        force_new_cluster,
+    })
 }
 
 fn check_hosts(flag: &str, form: &str, urls: &[Url]) -> Result<(), ConfigError> {
@@ -101,6 +109,11 @@ fn parse(text: &str) -> Result<BTreeMap<String, Vec<Url>>, ConfigError> {
         urls.sort();
     }
     Ok(members)
+}
+
+/// Whether two members' peer URLs lead to the same place: as written, or once names are resolved.
+pub fn are_same_place(one: &[Url], other: &[Url]) -> bool {
+    one == other || resolved(one) == resolved(other)
 }
 
 /// The URLs in `--initial-cluster` and those advertised are equal, as written or once resolved.

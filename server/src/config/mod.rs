@@ -26,7 +26,7 @@ mod types;
 mod urls;
 mod value;
 
-pub use bootstrap::InitialMember;
+pub use bootstrap::{InitialMember, are_same_place};
 pub use document::markdown;
 pub use error::ConfigError;
 pub use gates::{FeatureGates, GATES, Gate, GateInfo, Stage};
@@ -35,7 +35,7 @@ pub use load::{Loaded, load};
 pub use types::{
     AutoCompaction, Bootstrap, Certificate, CipherSuite, ClusterState, Compaction, Config,
     EngineKind, Http, InitialCluster, Keepalive, Limits, Listen, LogConfig, LogFormat, LogLevel,
-    LogOutput, MetricsLevel, Notice, Origins, PeerTls, PeerTrust, Quota, Raft, Severity, Storage,
-    Tls, TlsVersion, Warnings,
+    LogOutput, Membership, MetricsLevel, Notice, Origins, PeerTls, PeerTrust, Quota, Raft,
+    Severity, Storage, Tls, TlsVersion, Warnings,
 };
 pub use urls::{Scheme, Url};

@@ -10,8 +10,8 @@ use super::settings::{Given, Settings};
 use super::tls;
 use super::types::{
     AutoCompaction, Compaction, Config, EngineKind, Http, Keepalive, Limits, Listen, LogConfig,
-    LogFormat, LogLevel, LogOutput, MetricsLevel, Notice, Origins, Quota, Raft, Severity, Storage,
-    Warnings,
+    LogFormat, LogLevel, LogOutput, Membership, MetricsLevel, Notice, Origins, Quota, Raft,
+    Severity, Storage, Warnings,
 };
 use super::urls::Url;
 use super::value::{Value, parse_duration};
@@ -41,6 +41,7 @@ pub(super) fn resolve(settings: &Settings, notices: Vec<Notice>) -> Result<Confi
         tls,
         peer_tls,
         bootstrap,
+        membership: membership(settings),
         storage: storage(settings),
         limits: limits(settings)?,
         keepalive: keepalive(settings)?,
@@ -168,6 +169,15 @@ fn listen(settings: &Settings) -> Result<Listen, ConfigError> {
         return invalid("--listen-client-urls must not be empty".to_owned());
     }
     Ok(listen)
+}
+
+fn membership(settings: &Settings) -> Membership {
+    Membership {
+        strict_reconfig_check: settings.bool("strict-reconfig-check"),
+        // A negative number allows none, as in etcd.
+        max_learners: u64::try_from(settings.int("max-learners")).unwrap_or(0),
+        auto_promote_learners: settings.bool("auto-promote-learners"),
+    }
 }
 
 fn storage(settings: &Settings) -> Storage {

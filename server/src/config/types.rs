@@ -23,6 +23,8 @@ pub struct Config {
     pub peer_tls: Option<PeerTls>,
     /// How a new cluster begins.
     pub bootstrap: Bootstrap,
+    /// Changes of the cluster.
+    pub membership: Membership,
     /// Engine, quota, durability.
     pub storage: Storage,
     /// What one request or connection may ask for.
@@ -214,6 +216,19 @@ pub struct Bootstrap {
     pub state: ClusterState,
     /// `--initial-cluster-token`.
     pub token: String,
+    /// `--force-new-cluster`.
+    pub force_new_cluster: bool,
+}
+
+/// What changes of the cluster are allowed, or made by themselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Membership {
+    /// `--strict-reconfig-check`.
+    pub strict_reconfig_check: bool,
+    /// `--max-learners`.
+    pub max_learners: u64,
+    /// `--auto-promote-learners`.
+    pub auto_promote_learners: bool,
 }
 
 /// Which engine holds the state.

@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 use vetch_raft::{AsyncRuntime, Platform};
 use vetch_storage::Fatal;
 
-use super::{gauges, maintain, space};
+use super::{gauges, maintain, promote, space};
 use crate::auto_compaction;
 use crate::compactor::Pace;
 use crate::config::Config;
@@ -44,16 +44,17 @@ impl<P: Platform> Background<P> {
         let leases = api.leases.start(replica.clone(), metrics.lease.clone(), stop.clone());
         let compaction =
             auto_compaction::start(replica.clone(), config.compaction.auto, stop.clone());
-        Self {
-            endless: vec![
-                reporting(api, upkeep),
-                reporting(api, deletion),
-                tokio::spawn(leaders),
-                tokio::spawn(watch_leader(Arc::clone(api), config.raft.election_timeout)),
-                tokio::spawn(measuring),
-            ],
-            stopping: std::iter::once(leases).chain(compaction).collect(),
+        let mut endless = vec![
+            reporting(api, upkeep),
+            reporting(api, deletion),
+            tokio::spawn(leaders),
+            tokio::spawn(watch_leader(Arc::clone(api), config.raft.election_timeout)),
+            tokio::spawn(measuring),
+        ];
+        if config.membership.auto_promote_learners {
+            endless.push(tokio::spawn(promote::run(replica.clone(), api.limits.members)));
         }
+        Self { endless, stopping: std::iter::once(leases).chain(compaction).collect() }
     }
 
     /// Ends what does not end by itself.

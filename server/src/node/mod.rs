@@ -2,6 +2,7 @@
 //!
 //! - `start`: from the configuration to a node that serves.
 //! - `services`: what the services share. `background`: what runs beside them.
+//! - `join`: a new member's place in a running cluster. `promote`: learners made voters.
 //! - `listen`: the sockets.
 //! - `maintain`: the engine's upkeep while nobody asks for it.
 //! - `space`: how full the disks are.
@@ -17,9 +18,11 @@ mod background;
 mod disk_meter;
 mod gauges;
 mod http;
+mod join;
 mod listen;
 mod maintain;
 mod observer;
+mod promote;
 mod services;
 mod space;
 mod start;
@@ -173,9 +176,11 @@ async fn run_on<P: Platform<Transport = GrpcTransport>>(
             node.shutdown().await;
             Ok(())
         }
-        Some(StopReason::Removed) => {
+        Some(reason @ StopReason::Removed) => {
+            // No failure: whoever starts it again for that would find it removed again.
+            tracing::error!(%reason, "the data-dir used by this member must be removed");
             node.shutdown().await;
-            Err(RunError::Removed)
+            Ok(())
         }
         Some(StopReason::Failed(fatal)) => {
             node.abandon();
@@ -193,7 +198,4 @@ pub enum RunError {
     /// It had to stop.
     #[error(transparent)]
     Fatal(#[from] Fatal),
-    /// It was removed from its cluster.
-    #[error("{}", StopReason::Removed)]
-    Removed,
 }

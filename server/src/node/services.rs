@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use vetch_raft::{Platform, Replica};
+use vetch_raft::{MemberRules, Platform, Replica};
 use vetch_storage::Fatal;
 
 use super::apply_meter::ApplyMeter;
@@ -55,6 +55,10 @@ impl<P: Platform> Services<P> {
             limits: Limits {
                 max_request_bytes: config.limits.max_request_bytes,
                 max_txn_ops: config.limits.max_txn_ops,
+                members: MemberRules {
+                    strict: config.membership.strict_reconfig_check,
+                    max_learners: config.membership.max_learners,
+                },
             },
             quota: Quota::from(config.storage.quota),
             budget: AnswerBudget::new(answer_bytes(config)),

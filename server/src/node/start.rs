@@ -14,15 +14,15 @@ use vetch_raft::manifest::Manifest;
 use vetch_raft::manifest::identity::{cluster_id, initial_member_id};
 use vetch_raft::replica::Start;
 use vetch_raft::transport::grpc::GrpcTransport;
-use vetch_raft::{OpenError, Platform, Replica, Settings};
-use vetch_storage::NodeId;
+use vetch_raft::{Bootstrap, OpenError, Platform, Replica, Settings};
+use vetch_storage::{ClusterId, NodeId};
 
 use super::background::Background;
 use super::listen::{ClientSockets, Sockets, open_peer_tls, open_tls};
 use super::observer::Observer;
 use super::services::Services;
-use super::{Node, gauges};
-use crate::config::{ClusterState, Config, ConfigError, InitialMember, Url};
+use super::{Node, gauges, join};
+use crate::config::{ClusterState, Config, ConfigError, Url};
 use crate::edge::connection::Ending;
 use crate::edge::tls::{Tls, TlsError};
 use crate::metrics::Metrics;
@@ -52,14 +52,9 @@ pub enum StartError {
     /// A thread or runtime.
     #[error("cannot start a thread: {0}")]
     Thread(io::Error),
-    /// A setting that this version cannot honour.
-    #[error("{what} is not built yet: {instead}")]
-    NotBuilt {
-        /// What was asked for.
-        what: String,
-        /// What to do instead.
-        instead: &'static str,
-    },
+    /// The member has no place in the cluster it is to join.
+    #[error("{0}")]
+    Join(String),
 }
 
 /// Proposals that may wait at once: etcd's bound on its backlog.
@@ -86,12 +81,12 @@ impl<P: Platform<Transport = GrpcTransport>> Node<P> {
         config: Config,
         metrics: Arc<Metrics>,
     ) -> Result<Self, StartError> {
-        let initial = initial_members(&config)?;
+        let beginning = Beginning::of(&platform, &config).await?;
         let (tls, peer_tls) = (open_tls(&config)?, open_peer_tls(&config)?);
         let (client_addrs, peer_addrs) = (sockets.client_addrs(), sockets.peer_addrs());
         let (reports, fatal) = mpsc::unbounded_channel();
         let services = Services::new(&platform, &config, &metrics, reports);
-        let replica = open(&platform, &config, &initial, services.observer()).await?;
+        let replica = open(&platform, &config, beginning, services.observer()).await?;
         let (ending, peer_ending) = (Ending::default(), Ending::default());
         let api = services.serve(&replica, ending.drain.clone());
         gauges::mirror(&api);
@@ -162,21 +157,51 @@ impl<P: Platform> WaitingForTheCluster<P> {
     }
 }
 
-/// Who begins the cluster, this member first; nobody in a data directory that has begun.
-fn initial_members(config: &Config) -> Result<Vec<InitialMember>, StartError> {
-    if has_begun(&config.data_dir) {
-        return Ok(Vec::new());
+/// What a data directory begins as; without effect where one has begun, but for a forced cluster.
+struct Beginning {
+    own: Member,
+    others: Vec<Member>,
+    cluster: ClusterId,
+    bootstrap: Bootstrap,
+}
+
+impl Beginning {
+    async fn of<P: Platform<Transport = GrpcTransport>>(
+        platform: &P,
+        config: &Config,
+    ) -> Result<Self, StartError> {
+        let own = record(config, &config.name, &config.bootstrap.advertise_peer_urls);
+        if has_begun(&config.data_dir) {
+            // It keeps its id, its cluster and its URLs, whatever the flags say.
+            let force = config.bootstrap.force_new_cluster;
+            let bootstrap = if force { Bootstrap::ForceNew } else { Bootstrap::New };
+            let cluster = cluster_id(&[NodeId(own.id)]);
+            return Ok(Self { own, others: Vec::new(), cluster, bootstrap });
+        }
+        if config.bootstrap.state == ClusterState::Existing {
+            let join::Place { cluster, own, others } =
+                join::find_place(&platform.transport(), config).await?;
+            return Ok(Self { own, others, cluster, bootstrap: Bootstrap::Join });
+        }
+        let members = config.bootstrap.initial_members(&config.name)?;
+        let all = members.iter().map(|member| record(config, &member.name, &member.peer_urls));
+        let (own, others): (Vec<Member>, Vec<Member>) =
+            all.partition(|member| member.name == config.name);
+        let ids: Vec<NodeId> = own.iter().chain(&others).map(|member| NodeId(member.id)).collect();
+        let own = own.into_iter().next().unwrap_or_default();
+        Ok(Self { own, others, cluster: cluster_id(&ids), bootstrap: Bootstrap::New })
     }
-    if config.bootstrap.state == ClusterState::Existing {
-        // A member that is to join must not begin a cluster of its own instead.
-        return Err(StartError::NotBuilt {
-            what: "joining a cluster (--initial-cluster-state=existing)".to_owned(),
-            instead: "begin a new cluster with all its members in --initial-cluster",
-        });
+}
+
+/// A member as it begins a cluster.
+fn record(config: &Config, name: &str, peer_urls: &[Url]) -> Member {
+    let peer_urls = texts(peer_urls);
+    Member {
+        id: initial_member_id(&peer_urls, &config.bootstrap.token).get(),
+        name: name.to_owned(),
+        peer_ur_ls: peer_urls,
+        ..Member::default()
     }
-    let mut members = config.bootstrap.initial_members(&config.name)?;
-    members.sort_by_key(|member| member.name != config.name);
-    Ok(members)
 }
 
 /// Whether the directory has a log, and with it members of its own. What cannot be read is left to
@@ -192,31 +217,17 @@ fn has_begun(data_dir: &Path) -> bool {
 async fn open<P: Platform>(
     platform: &P,
     config: &Config,
-    initial: &[InitialMember],
+    beginning: Beginning,
     observer: Observer<P>,
 ) -> Result<Replica<P>, OpenError> {
-    let record = |name: &str, peer_urls: &[Url]| {
-        let peer_urls = texts(peer_urls);
-        Member {
-            id: initial_member_id(&peer_urls, &config.bootstrap.token).get(),
-            name: name.to_owned(),
-            peer_ur_ls: peer_urls,
-            ..Member::default()
-        }
-    };
-    let mut records = initial.iter().map(|member| record(&member.name, &member.peer_urls));
-    // One that has begun keeps its id and URLs, whatever the flags say.
-    let own = || record(&config.name, &config.bootstrap.advertise_peer_urls);
-    let own = records.next().unwrap_or_else(own);
-    let peers: Vec<Member> = records.collect();
-    let all: Vec<NodeId> = peers.iter().chain([&own]).map(|member| NodeId(member.id)).collect();
+    let Beginning { own, others, cluster, bootstrap } = beginning;
     let start = Start {
         data_dir: config.data_dir.clone(),
         settings: settings(config, NodeId(own.id)),
-        cluster: cluster_id(&all),
+        cluster,
         member: Member { client_ur_ls: texts(&config.bootstrap.advertise_client_urls), ..own },
-        peers,
-        bootstrap: vetch_raft::Bootstrap::New,
+        peers: others,
+        bootstrap,
         observer: Arc::new(observer),
     };
     Replica::open(platform.clone(), start).await

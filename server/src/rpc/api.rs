@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use vetch_proto::etcdserverpb::ResponseHeader;
 use vetch_proto::vetchpb::Proposal;
 use vetch_proto::vetchpb::proposal::Command;
-use vetch_raft::{Platform, ProposeError, Replica};
+use vetch_raft::{MemberRules, Platform, ProposeError, Replica};
 use vetch_storage::error::ReadError;
 use vetch_storage::{Applied, Fatal, ReadView, Response, Revision};
 
@@ -36,6 +36,8 @@ pub struct Limits {
     pub max_request_bytes: usize,
     /// Longest list of a transaction (`--max-txn-ops`).
     pub max_txn_ops: usize,
+    /// Changes of the cluster (`--strict-reconfig-check`, `--max-learners`).
+    pub members: MemberRules,
 }
 
 impl Limits {

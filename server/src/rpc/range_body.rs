@@ -65,6 +65,9 @@ impl AnswerBudget {
 
 /// KV.Range, as the response to send.
 pub async fn range<P: Platform>(api: &Arc<Api<P>>, request: RangeRequest) -> Response<AnswerBody> {
+    if !request.serializable && api.replica.is_learner() {
+        return refuse(Refusal::NotForLearner);
+    }
     let began = Instant::now();
     let answer = answer(api, &request).await;
     api.measure_range(began, answer.is_ok(), || slow::range(&request));

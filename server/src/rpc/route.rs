@@ -77,12 +77,17 @@ fn receive_failures(metrics: &Metrics, method: Method) -> Option<Counter> {
     (method == Method::LeaseKeepAlive).then(|| failures.keep_alive.clone())
 }
 
-/// Counts a call by its client's version, and refuses one that wants a leader while there is none.
+/// Counts a call by its client's version, and refuses one that wants a leader while there is none, or
+/// that a learner does not answer. Of ranges it answers the serializable ones.
 fn admit<P: Platform>(
     api: &Api<P>,
     method: Method,
     headers: &HeaderMap,
 ) -> Result<StreamEnd, Refusal> {
+    let for_learners = matches!(method, Method::Status | Method::Range | Method::Snapshot);
+    if !for_learners && api.replica.is_learner() {
+        return Err(Refusal::NotForLearner);
+    }
     let version = headers.get("client-api-version").map(|value| str::from_utf8(value.as_bytes()));
     let version = version.transpose().map_err(|_not_utf8| Refusal::InvalidClientApiVersion)?;
     api.metrics.clients.count(method.shape() != Shape::Unary, version);
@@ -146,8 +151,15 @@ where
             Ok(request) => open_ended(end, &health::watch(&request)),
             Err(status) => refuse(status),
         },
-        Method::MemberAdd | Method::MemberRemove | Method::MemberUpdate | Method::MemberPromote => {
-            refuse(Refusal::NotBuilt("vetch: membership changes are not built yet"))
+        Method::MemberAdd => unary(messages, |request| cluster::member_add(api, request)).await,
+        Method::MemberRemove => {
+            unary(messages, |request| cluster::member_remove(api, request)).await
+        }
+        Method::MemberUpdate => {
+            unary(messages, |request| cluster::member_update(api, request)).await
+        }
+        Method::MemberPromote => {
+            unary(messages, |request| cluster::member_promote(api, request)).await
         }
         Method::MoveLeader => {
             unary(messages, |request| maintenance::move_leader(api, request)).await

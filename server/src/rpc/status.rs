@@ -1,7 +1,7 @@
 //! The one table from what can be refused to etcd's gRPC code and text.
 
 use tonic::{Code, Status};
-use vetch_raft::{ProposeError, ReadIndexError, TransferError};
+use vetch_raft::{MemberChangeError, ProposeError, ReadIndexError, TransferError};
 use vetch_storage::ApplyError;
 
 /// Every answer other than success.
@@ -36,6 +36,12 @@ pub enum Refusal {
     NoSpace,
     /// The request asked for `hasleader`, and there is none.
     NoLeader,
+    /// A learner does not answer this.
+    NotForLearner,
+    /// A member's peer URLs are missing, or not URLs.
+    BadMemberUrls,
+    /// The cluster was not changed.
+    Member(MemberChangeError),
     /// The metadata `client-api-version` is not text.
     InvalidClientApiVersion,
     /// RangeStream with an order other than ascending keys.
@@ -85,6 +91,13 @@ impl Refusal {
             Self::LeaseNotFound => (Code::NotFound, "etcdserver: requested lease not found"),
             Self::NoSpace => (Code::ResourceExhausted, "etcdserver: mvcc: database space exceeded"),
             Self::NoLeader => (Code::Unavailable, "etcdserver: no leader"),
+            Self::NotForLearner => {
+                (Code::FailedPrecondition, "etcdserver: rpc not supported for learner")
+            }
+            Self::BadMemberUrls => {
+                (Code::InvalidArgument, "etcdserver: given member URLs are invalid")
+            }
+            Self::Member(error) => member(*error),
             Self::InvalidClientApiVersion => {
                 (Code::InvalidArgument, "etcdserver: invalid client api version")
             }
@@ -152,6 +165,37 @@ fn propose(error: &ProposeError) -> (Code, &'static str) {
     }
 }
 
+fn member(error: MemberChangeError) -> (Code, &'static str) {
+    match error {
+        MemberChangeError::IdExists => {
+            (Code::FailedPrecondition, "etcdserver: member ID already exist")
+        }
+        MemberChangeError::PeerUrlExists => {
+            (Code::FailedPrecondition, "etcdserver: Peer URLs already exists")
+        }
+        MemberChangeError::NotFound => (Code::NotFound, "etcdserver: member not found"),
+        MemberChangeError::NotLearner => {
+            (Code::FailedPrecondition, "etcdserver: can only promote a learner member")
+        }
+        MemberChangeError::LearnerNotReady => (
+            Code::FailedPrecondition,
+            "etcdserver: can only promote a learner member which is in sync with leader",
+        ),
+        MemberChangeError::TooManyLearners => {
+            (Code::FailedPrecondition, "etcdserver: too many learner members in cluster")
+        }
+        // etcd declares FailedPrecondition and sends Unknown; its clients match the text.
+        MemberChangeError::NotEnoughStarted => {
+            (Code::Unknown, "etcdserver: re-configuration failed due to not enough started members")
+        }
+        MemberChangeError::Unhealthy => (Code::Unavailable, "etcdserver: unhealthy cluster"),
+        MemberChangeError::NoLeader => propose(&ProposeError::NoLeader),
+        MemberChangeError::TimedOut => propose(&ProposeError::TimedOut),
+        MemberChangeError::TimedOutLeaderChanged => propose(&ProposeError::TimedOutLeaderChanged),
+        MemberChangeError::Stopped => propose(&ProposeError::Stopped),
+    }
+}
+
 fn transfer(error: TransferError) -> (Code, &'static str) {
     match error {
         TransferError::NotLeader => (Code::FailedPrecondition, "etcdserver: not leader"),
@@ -192,6 +236,12 @@ impl From<ApplyError> for Refusal {
 impl From<ProposeError> for Refusal {
     fn from(error: ProposeError) -> Self {
         Self::Propose(error)
+    }
+}
+
+impl From<MemberChangeError> for Refusal {
+    fn from(error: MemberChangeError) -> Self {
+        Self::Member(error)
     }
 }
 

@@ -126,9 +126,40 @@ impl Cluster {
         self.members[at].as_ref().unwrap()
     }
 
+    /// A directory, ports and flags for a member that is still to be added.
+    pub(crate) fn newcomer(&mut self, name: &str, flags: &[&str]) -> (usize, Sockets) {
+        let unused = directory();
+        let sockets = Sockets::bind(&config(unused.path(), &[]).listen).unwrap();
+        let (peer, client) = (sockets.peer_addrs()[0], sockets.client_addrs()[0]);
+        let mut all: Vec<String> = flags.iter().map(|&flag| flag.to_owned()).collect();
+        all.extend([
+            format!("--name={name}"),
+            "--initial-cluster-state=existing".to_owned(),
+            format!("--listen-peer-urls=http://{peer}"),
+            format!("--initial-advertise-peer-urls=http://{peer}"),
+            format!("--listen-client-urls=http://{client}"),
+            format!("--advertise-client-urls=http://{client}"),
+        ]);
+        self.places.push(Place { dir: directory(), flags: all, peer });
+        self.members.push(None);
+        (self.places.len() - 1, sockets)
+    }
+
+    /// Starts a newcomer that has been added, and tells it of `others` and itself.
+    pub(crate) async fn join(&mut self, at: usize, name: &str, others: &str, sockets: Sockets) {
+        let own = format!("{name}=http://{}", self.places[at].peer);
+        self.places[at].flags.push(format!("--initial-cluster={others},{own}"));
+        let member = Member::start_on(sockets, self.places[at].config()).await.unwrap();
+        self.members[at] = Some(member);
+    }
+
     /// Those that run.
     pub(crate) fn running(&self) -> impl Iterator<Item = &Member> {
         self.members.iter().flatten()
+    }
+
+    pub(crate) fn member_mut(&mut self, at: usize) -> &mut Member {
+        self.members[at].as_mut().unwrap()
     }
 
     pub(crate) fn place(&self, at: usize) -> &Place {

@@ -8,6 +8,7 @@ mod leadership;
 mod leases;
 mod limits;
 mod member;
+mod membership;
 mod peer_tls;
 mod replication;
 mod restart;

@@ -66,6 +66,16 @@ async fn boot_with<E: Engine + fmt::Debug>(
     settings: Settings,
     observer: Arc<Recorder>,
 ) -> Replica<Tokio<E>> {
+    boot_as(machines, id, settings, observer, Bootstrap::New).await
+}
+
+async fn boot_as<E: Engine + fmt::Debug>(
+    machines: &Machines<E>,
+    id: u64,
+    settings: Settings,
+    observer: Arc<Recorder>,
+    bootstrap: Bootstrap,
+) -> Replica<Tokio<E>> {
     let machine = &machines[&id];
     let others = machines.iter().filter(|(other, _)| **other != id);
     let start = Start {
@@ -74,7 +84,7 @@ async fn boot_with<E: Engine + fmt::Debug>(
         cluster: ClusterId(3),
         member: member(id, machine),
         peers: others.map(|(id, machine)| member(*id, machine)).collect(),
-        bootstrap: Bootstrap::New,
+        bootstrap,
         observer,
     };
     Replica::open(machine.platform.clone(), start).await.unwrap()
@@ -207,4 +217,54 @@ fn a_new_member_is_given_its_state_with_sled() {
 #[test]
 fn a_new_member_is_given_its_state_in_memory() {
     on_tokio(gives_a_new_member_its_state(in_memory, false));
+}
+
+/// Members are asked who they are, added, and removed, over sockets and files.
+#[test]
+fn a_member_over_the_wire_grows_to_three_and_loses_its_founder() {
+    on_tokio(async {
+        let mut machines = Machines::from([(1, Machine::new(shipped()).await)]);
+        let founder = boot(&machines, 1).await;
+        let mut replicas = BTreeMap::from([(1, founder)]);
+        for id in 2..=3 {
+            machines.insert(id, Machine::new(shipped()).await);
+            let peer_urls = member(id, &machines[&id]).peer_ur_ls;
+            let change = MemberChange::Add { id: NodeId(id), peer_urls, learner: false };
+            let added = replicas[&(id - 1)].change_membership(change, MemberRules::default());
+            assert_eq!(added.await.unwrap().len(), usize::try_from(id).unwrap());
+            // As a newcomer does, which knows a URL and no ids.
+            let asker = machines[&id].platform.transport();
+            let url = format!("http://{}", machines[&1].address);
+            let known = asker.ask_members(&url, Duration::from_secs(5)).await.unwrap();
+            assert_eq!(known.cluster, 3);
+            assert_eq!(known.members.last().map(|last| last.id), Some(id));
+            let (settings, observer) = (Settings::for_tests(), Arc::default());
+            let joined = boot_as(&machines, id, settings, observer, Bootstrap::Join).await;
+            replicas.insert(id, joined);
+            replicas[&id].published().await;
+            until(|| voters(&replicas[&1]).len() == usize::try_from(id).unwrap()).await;
+        }
+        replicas[&3].propose(put("k", "v")).await.unwrap();
+        let founder = replicas.remove(&1).unwrap();
+        let remove = MemberChange::Remove(NodeId(1));
+        let left = founder.change_membership(remove, MemberRules::default()).await.unwrap();
+        assert_eq!(left.iter().map(|member| member.id).collect::<Vec<_>>(), [2, 3]);
+        assert!(matches!(founder.fatal().await, StopReason::Removed));
+        founder.shutdown().await;
+        for replica in replicas.values() {
+            let view = replica.linearizable_view().await.unwrap();
+            assert!(get::<Tokio<FjallEngine>>(&view, "k").is_some());
+            assert!(view.members().is_removed(NodeId(1)));
+        }
+        for replica in replicas.values() {
+            replica.shutdown().await;
+        }
+    });
+}
+
+fn voters(replica: &Replica<Tokio<FjallEngine>>) -> Vec<u64> {
+    use openraft_rt::WatchReceiver;
+
+    let metrics = replica.inner.metrics.borrow_watched();
+    metrics.membership_config.membership().voter_ids().collect()
 }

@@ -108,7 +108,7 @@ impl Connection {
     }
 }
 
-async fn dial_one(url: &str, dial: &Arc<dyn Dial>) -> Result<Channel, String> {
+pub(super) async fn dial_one(url: &str, dial: &Arc<dyn Dial>) -> Result<Channel, String> {
     // What the requests say of their way: whatever that is, below it is no business of theirs.
     let authority = match url.split_once("://") {
         Some((_, authority)) if !authority.contains('/') => authority,

@@ -144,8 +144,7 @@ pub(super) const FLAGS: &[Flag] = &[
         Bool,
         "true",
         "Refuse membership changes that would endanger the quorum.",
-    )
-    .ignored("membership cannot be changed yet"),
+    ),
     Flag::new("pre-vote", Bool, "true", "Ask before an election, so that a returning member disturbs none.")
         .ignored("pre-vote is always on"),
     Flag::new(

@@ -52,8 +52,7 @@ pub(super) const FLAGS: &[Flag] = &[
         "Defragment at start if it frees as much, 0 for never.",
     )
     .ignored("the engine reclaims space while it runs"),
-    Flag::new("max-learners", Int, "1", "Most learners in the cluster.")
-        .ignored("membership cannot be changed yet"),
+    Flag::new("max-learners", Int, "1", "Most learners in the cluster."),
     Flag::new(
         "downgrade-check-time",
         Duration,
@@ -68,9 +67,8 @@ pub(super) const UNSAFE: &[Flag] = &[
         "force-new-cluster",
         Bool,
         "false",
-        "Make the member a cluster of one and keep its data.",
-    )
-    .rejected("it is not built yet"),
+        "Make the member a cluster of one, under a new cluster id, and keep its data.",
+    ),
     Flag::new(
         "unsafe-no-fsync",
         Bool,

@@ -151,4 +151,10 @@ pub(super) const VETCH: &[Flag] = &[
         "268435456",
         "Bytes that all caches and write buffers of the engine may hold together.",
     ),
+    Flag::new(
+        "auto-promote-learners",
+        Bool,
+        "false",
+        "Promote a learner as soon as it is in sync with the leader.",
+    ),
 ];

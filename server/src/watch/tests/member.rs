@@ -155,7 +155,11 @@ impl Member {
         let api = Api::new(
             replica,
             Identity { cluster_id: ClusterId(7), member_id: NodeId(1) },
-            Limits { max_request_bytes: 1 << 26, max_txn_ops: 128 },
+            Limits {
+                max_request_bytes: 1 << 26,
+                max_txn_ops: 128,
+                members: vetch_raft::MemberRules::default(),
+            },
             Quota::new(None),
             AnswerBudget::new(1 << 20),
             Arc::new(Leases::new(lease_settings, seed)),
