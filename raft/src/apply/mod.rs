@@ -223,7 +223,7 @@ pub(crate) fn is_sole_voter<E: Engine>(
 }
 
 /// Whether clients see this member as a learner: a new voter that has yet to catch up is none.
-fn is_learner<E: vetch_storage::Engine>(machine: &StateMachine<E>, node: u64) -> bool {
+fn is_learner<E: Engine>(machine: &StateMachine<E>, node: u64) -> bool {
     machine.members().get(NodeId(node)).is_some_and(|member| member.is_learner)
 }
 
