@@ -373,8 +373,8 @@ fn a_file_is_read_strictly() {
         ("log-outputs: stderr", "log-outputs: expected a sequence of texts"),
         ("- a", "expected keys and values"),
         (
-            "peer-transport-security:\n  cert-file: /c\n",
-            "--peer-cert-file=/c is not supported: TLS between members is not built yet",
+            "discovery-config:\n  token: t\n",
+            "--discovery-token=t is not supported: discovery is not built",
         ),
     ] {
         let error = with_file(yaml, &[], &[]).unwrap_err().to_string();
