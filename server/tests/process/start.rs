@@ -55,3 +55,32 @@ async fn a_taken_port_is_refused_at_once() {
     assert!(!other.path().join("data").exists(), "nothing was made");
     first.stop().await;
 }
+
+#[tokio::test]
+async fn a_cluster_without_this_member_is_refused_and_nothing_is_made() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let flags = ["--name=m1", "--initial-cluster=m2=http://127.0.0.1:1,m3=http://127.0.0.1:2"];
+    let mut process = Process::start(&data, &flags);
+    let line = process.line("the member has stopped").await;
+    assert_eq!(process.ended().await.code(), Some(1));
+    let expected = "couldn't find local name \"m1\" in the initial cluster configuration";
+    assert_eq!(line["error"], expected);
+    assert!(!data.exists());
+}
+
+/// Started alone, a member of three serves its peers, waits for the others, and ends when asked to.
+#[tokio::test]
+async fn a_member_that_waits_for_the_others_ends_in_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let flags = [
+        "--name=m1",
+        "--initial-cluster=m1=http://127.0.0.1:3,m2=http://127.0.0.1:1,m3=http://127.0.0.1:2",
+        "--initial-advertise-peer-urls=http://127.0.0.1:3",
+    ];
+    let mut process = Process::start(dir.path(), &flags);
+    process.line("serving peer traffic").await;
+    let lost = process.line("peer became inactive: it cannot be reached").await;
+    assert_eq!(lost["level"], "warn");
+    process.stop().await;
+}
