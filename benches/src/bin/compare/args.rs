@@ -15,8 +15,8 @@ pub(crate) struct Args {
     /// Row groups to measure, comma separated; all of them when not given.
     #[arg(long, value_delimiter = ',', value_enum)]
     pub(crate) rows: Vec<Group>,
-    /// 100,000 keys instead of 1,000,000 and shorter rounds. Musts about a million keys are then not
-    /// judged.
+    /// 100,000 keys instead of 1,000,000, 64 MiB for 1 GiB, and shorter rounds. Musts about the big
+    /// stores are then not judged.
     #[arg(long)]
     pub(crate) quick: bool,
     /// Rounds per row and server [default: 5, quick 3; at most 3 for rows on the big store]
@@ -77,6 +77,21 @@ pub(crate) enum Group {
     Restart,
     /// longest put gap beside heavy work on the big store
     Gaps,
+    /// three members: put 256 B, 1 client at the leader
+    #[value(name = "3-put-1")]
+    ThreePut1,
+    /// three members: put 256 B, 64 clients at the leader
+    #[value(name = "3-put-64")]
+    ThreePut64,
+    /// three members: linearizable get, 64 clients
+    #[value(name = "3-get-64")]
+    ThreeGet,
+    /// three members: longest put gap when the leader is killed
+    #[value(name = "3-kill")]
+    ThreeKill,
+    /// three members: a store of 1 GiB to a fourth, beside steady puts
+    #[value(name = "3-join")]
+    ThreeJoin,
 }
 
 /// One of the two servers compared.
@@ -127,6 +142,11 @@ impl Args {
     /// Load before the first round that is not measured.
     pub(crate) fn warm_up(&self) -> Duration {
         Duration::from_millis(if self.quick { 300 } else { 1_000 })
+    }
+
+    /// Keys of the store a new member has to be sent, with values of 1 KiB.
+    pub(crate) fn sent(&self) -> u64 {
+        if self.quick { 1 << 16 } else { 1 << 20 }
     }
 
     /// Keys of the big store.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use crate::args::Args;
+use crate::cluster::Cluster;
 use crate::load::Load;
 use crate::metric::Metric;
 use crate::report::Report;
@@ -31,31 +32,48 @@ impl Bench {
         Ok(servers)
     }
 
+    /// A figure of a server.
     pub(crate) fn record(&mut self, metric: Metric, server: &Server, figure: f64) {
         self.report.record(metric, server.side(), figure);
     }
 
-    /// A row of closed loops on fresh servers: prepares and warms up each, then measures in turns.
+    /// One fresh cluster of `size` members per side, all started, none loaded.
+    pub(crate) async fn start_clusters(&self, size: usize) -> Result<Vec<Cluster>> {
+        let mut clusters = Vec::new();
+        for program in &self.programs {
+            clusters.push(Cluster::start(program, size).await?);
+        }
+        Ok(clusters)
+    }
+
+    /// A row of closed loops on fresh clusters of `size` members: prepares and warms up each, then
+    /// measures in turns. A round in which leadership moved fails the row.
     pub(crate) async fn closed_loops(
         &mut self,
-        prepare: impl AsyncFn(&Server) -> Result<()>,
-        load: impl AsyncFn(&Server, Duration) -> Result<Load>,
+        size: usize,
+        prepare: impl AsyncFn(&Cluster) -> Result<()>,
+        load: impl AsyncFn(&Cluster, Duration) -> Result<Load>,
         figures: &[Figure],
     ) -> Result<()> {
-        let mut servers = self.start().await?;
-        for server in &mut servers {
+        let mut clusters = self.start_clusters(size).await?;
+        for cluster in &mut clusters {
             let prepared = async {
-                prepare(server).await?;
-                load(server, self.args.warm_up()).await
+                prepare(cluster).await?;
+                load(cluster, self.args.warm_up()).await
             };
-            prepared.await.map_err(|error| server.explain(error))?;
+            prepared.await.map_err(|error| cluster.explain(error))?;
         }
         for _ in 0..self.args.rounds() {
-            for server in &mut servers {
-                let result = load(server, self.args.round()).await;
-                let load = result.map_err(|error| server.explain(error))?;
+            for cluster in &mut clusters {
+                let round = async {
+                    cluster.find_leader().await?;
+                    let load = load(cluster, self.args.round()).await?;
+                    cluster.ensure_same_leader().await?;
+                    anyhow::Ok(load)
+                };
+                let load = round.await.map_err(|error| cluster.explain(error))?;
                 for (metric, figure) in figures {
-                    self.record(*metric, server, figure(&load));
+                    self.report.record(*metric, cluster.side(), figure(&load));
                 }
             }
         }

@@ -20,6 +20,7 @@ use prost::Message;
 use tokio::net::TcpStream;
 use tonic::body::Body;
 use tower_service::Service;
+use vetch_proto::etcdserverpb::cluster_client::ClusterClient;
 use vetch_proto::etcdserverpb::kv_client::KvClient;
 use vetch_proto::etcdserverpb::lease_client::LeaseClient;
 use vetch_proto::etcdserverpb::maintenance_client::MaintenanceClient;
@@ -59,6 +60,10 @@ impl Connection {
     pub(crate) fn watch(&self) -> WatchClient<Self> {
         WatchClient::with_origin(self.clone(), self.origin.clone())
             .max_decoding_message_size(usize::MAX)
+    }
+
+    pub(crate) fn cluster(&self) -> ClusterClient<Self> {
+        ClusterClient::with_origin(self.clone(), self.origin.clone())
     }
 
     pub(crate) fn maintenance(&self) -> MaintenanceClient<Self> {
@@ -113,11 +118,11 @@ impl Service<Request<Body>> for Connection {
 /// benchmark (1,000 clients on 100 connections).
 pub(crate) const CLIENTS_PER_CONNECTION: usize = 8;
 
-/// One connection per client, [`CLIENTS_PER_CONNECTION`] of them the same.
-pub(crate) async fn connect(server: SocketAddr, clients: usize) -> Result<Vec<Connection>> {
+/// One connection per client, [`CLIENTS_PER_CONNECTION`] of them the same, spread over the servers.
+pub(crate) async fn connect(servers: &[SocketAddr], clients: usize) -> Result<Vec<Connection>> {
     let mut connections = Vec::new();
-    for _ in 0..clients.div_ceil(CLIENTS_PER_CONNECTION) {
-        connections.push(Connection::open(server).await?);
+    for server in servers.iter().cycle().take(clients.div_ceil(CLIENTS_PER_CONNECTION)) {
+        connections.push(Connection::open(*server).await?);
     }
     Ok((0..clients).map(|client| connections[client % connections.len()].clone()).collect())
 }

@@ -1,6 +1,7 @@
 //! Puts many keys fast, the same way for both sides.
 
 use std::cell::Cell;
+use std::net::SocketAddr;
 use std::rc::Rc;
 
 use anyhow::{Context as _, Result, ensure};
@@ -9,7 +10,6 @@ use vetch_proto::etcdserverpb::request_op::Request;
 use vetch_proto::etcdserverpb::{PutRequest, RequestOp, TxnRequest};
 
 use crate::connection::connect;
-use crate::server::Server;
 
 /// Clients that fill at once.
 const CLIENTS: usize = 32;
@@ -19,19 +19,30 @@ pub(crate) const BATCH: u64 = 128;
 
 /// Puts every `every`-th of the first `len` keys, in scattered order, in transactions of 128 puts by
 /// 32 clients.
-pub(crate) async fn fill(server: &Server, len: u64, every: u64, values: &Values) -> Result<()> {
+pub(crate) async fn fill(server: SocketAddr, len: u64, every: u64, values: &Values) -> Result<()> {
+    fill_in_batches(server, len, every, values, BATCH).await
+}
+
+/// [`fill`] with another number of puts per transaction.
+pub(crate) async fn fill_in_batches(
+    server: SocketAddr,
+    len: u64,
+    every: u64,
+    values: &Values,
+    batch: u64,
+) -> Result<()> {
     let total = len / every;
     let order = Scattered::new(total);
     let next = Rc::new(Cell::new(0));
     let mut tasks = Vec::new();
-    for connection in connect(server.address(), CLIENTS).await? {
+    for connection in connect(&[server], CLIENTS).await? {
         let next = Rc::clone(&next);
         let values = values.clone();
         tasks.push(tokio::task::spawn_local(async move {
             let mut client = connection.kv();
             while next.get() < total {
                 let start = next.get();
-                next.set(total.min(start + BATCH));
+                next.set(total.min(start + batch));
                 let numbers = (start..next.get()).map(|position| order.at(position) * every);
                 let success: Vec<_> = numbers.map(|number| put(number, &values)).collect();
                 let sent = success.len();

@@ -15,7 +15,7 @@ pub(crate) struct Load {
     pub(crate) operations: u64,
     /// From the first request to the last answer.
     pub(crate) elapsed: Duration,
-    /// CPU time of the server meanwhile.
+    /// CPU time of all servers meanwhile.
     pub(crate) cpu: Duration,
     latency: Histogram<u64>,
 }
@@ -26,7 +26,7 @@ impl Load {
         as_f64(self.operations) / self.elapsed.as_secs_f64()
     }
 
-    /// Microseconds of the server's CPU time per operation.
+    /// Microseconds of all servers' CPU time per operation.
     pub(crate) fn cpu_per_operation(&self) -> f64 {
         self.cpu.as_secs_f64() * 1e6 / as_f64(self.operations)
     }
@@ -58,9 +58,10 @@ pub(crate) fn as_f64(count: u64) -> f64 {
 }
 
 /// Every client repeats `operation` for `duration`; the first failure fails the load. Operations
-/// under way at the end are waited for and counted. Call it inside a `LocalSet`.
+/// under way at the end are waited for and counted. `pids` are the processes whose CPU time counts.
+/// Call it inside a `LocalSet`.
 pub(crate) async fn closed_loop<C, F>(
-    pid: u32,
+    pids: &[u32],
     clients: Vec<C>,
     duration: Duration,
     operation: F,
@@ -71,7 +72,7 @@ where
 {
     let operation = Rc::new(operation);
     let latency = Rc::new(RefCell::new(histogram()?));
-    let cpu = procfs::cpu(pid)?;
+    let cpu = procfs::cpu(pids)?;
     let start = Instant::now();
     let tasks: Vec<_> = clients
         .into_iter()
@@ -95,7 +96,7 @@ where
         task.await.context("a client task died")??;
     }
     let elapsed = start.elapsed();
-    let cpu = procfs::cpu(pid)?.saturating_sub(cpu);
+    let cpu = procfs::cpu(pids)?.saturating_sub(cpu);
     let latency = latency.borrow().clone();
     ensure!(!latency.is_empty(), "no operation was answered in {duration:?}");
     Ok(Load { operations: latency.len(), elapsed, cpu, latency })

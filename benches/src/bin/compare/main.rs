@@ -3,6 +3,7 @@
 
 mod args;
 mod bench;
+mod cluster;
 mod connection;
 mod disk;
 mod fill;
@@ -28,7 +29,7 @@ use tokio::task::LocalSet;
 use crate::args::{Args, Group, Side};
 use crate::bench::Bench;
 use crate::report::{Report, Row, table};
-use crate::rows::{big, get, keepalive, leases, put, txn, watch};
+use crate::rows::{big, get, join, keepalive, kill, leases, put, three, txn, watch};
 use crate::server::Program;
 
 fn main() -> Result<ExitCode> {
@@ -150,6 +151,11 @@ async fn measure(bench: &mut Bench) -> Vec<String> {
     group!("watch", bench.args.wants(Group::Watch), watch::one_key(bench));
     group!("leases", bench.args.wants(Group::Leases), leases::due_at_once(bench));
     group!("range, memory, restart, gaps", big::wanted(bench), big::all(bench));
+    group!("3-put-1", bench.args.wants(Group::ThreePut1), three::put_by_one(bench));
+    group!("3-put-64", bench.args.wants(Group::ThreePut64), three::put_by_many(bench));
+    group!("3-get-64", bench.args.wants(Group::ThreeGet), three::get_by_many(bench));
+    group!("3-kill", bench.args.wants(Group::ThreeKill), kill::leader(bench));
+    group!("3-join", bench.args.wants(Group::ThreeJoin), join::new_member(bench));
     failures
 }
 

@@ -19,6 +19,8 @@ pub(crate) enum Must {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fold {
     Median,
+    /// The median, and the ratio is that of the medians: for what chance decides anew in each round.
+    Middle,
     /// The highest: for what must never be exceeded.
     Highest,
 }
@@ -80,6 +82,20 @@ metrics! {
     CountSmall: "count_only of 1 k keys, p50", "µs", Median, Nothing, false;
     CountBig: "count_only of 1 M keys, p50", "µs", Median, AtMostTimes(0.02), true;
     CountGrowth: "count_only, 1 M over 1 k keys", "×", Median, AtMost(1.5), true;
+    ThreePut1P50: "3 nodes: put 256 B, 1 client, p50", "µs", Median, AtMostTimes(0.8), false;
+    ThreePut1P99: "3 nodes: put 256 B, 1 client, p99", "µs", Median, Nothing, false;
+    ThreePut1Cpu: "3 nodes: put 256 B, 1 client, CPU of all members per put", "µs", Median, Nothing, false;
+    ThreePut64Rate: "3 nodes: put 256 B, 64 clients", "/s", Median, AtLeastTimes(1.5), false;
+    ThreePut64Cpu: "3 nodes: put 256 B, 64 clients, CPU of all members per put", "µs", Median, AtMostTimes(0.6), false;
+    ThreePut64P99: "3 nodes: put 256 B, 64 clients, p99", "µs", Median, Nothing, false;
+    ThreeGetRate: "3 nodes: linearizable get, 64 clients", "/s", Median, AtLeastTimes(1.3), false;
+    ThreeGetCpu: "3 nodes: linearizable get, 64 clients, CPU of all members per get", "µs", Median, Nothing, false;
+    ThreeGetSpreadRate: "3 nodes: the same, spread over all members", "/s", Median, Nothing, false;
+    ThreeKillGap: "3 nodes: leader killed, longest put gap", "ms", Middle, AtMostTimes(1.0), false;
+    ThreeJoinTime: "3 nodes: 1 GiB to a new member takes", "s", Median, Nothing, true;
+    ThreeJoinBefore: "3 nodes: put p99 before", "µs", Median, Nothing, true;
+    ThreeJoinDuring: "3 nodes: put p99 meanwhile", "µs", Median, Nothing, true;
+    ThreeJoinRise: "3 nodes: put p99 meanwhile over before", "×", Median, AtMost(2.0), true;
     FillTime: "time to fill 1 M keys × 256 B", "s", Median, Nothing, true;
     RssRest: "RSS with 1 M keys, at rest", "MB", Highest, AtMostTimes(0.5), true;
     RssCompaction: "RSS with 1 M keys, highest around compaction", "MB", Highest, AtMostTimes(0.5), true;

@@ -10,9 +10,13 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
-/// CPU time of all threads of a process since it started, user and system (`/proc/PID/stat`,
+/// CPU time of all threads of the processes since they started, user and system (`/proc/PID/stat`,
 /// `utime + stime`; one clock tick, usually 10 ms, is the resolution).
-pub(crate) fn cpu(pid: u32) -> Result<Duration> {
+pub(crate) fn cpu(pids: &[u32]) -> Result<Duration> {
+    pids.iter().map(|pid| cpu_of(*pid)).sum()
+}
+
+fn cpu_of(pid: u32) -> Result<Duration> {
     let path = format!("/proc/{pid}/stat");
     let stat = fs::read_to_string(&path).with_context(|| path.clone())?;
     let ticks = cpu_ticks(&stat).with_context(|| format!("{path}: {stat}"))?;
@@ -112,7 +116,7 @@ mod tests {
     #[test]
     fn own_process_has_cpu_time_and_memory() {
         let pid = std::process::id();
-        cpu(pid).unwrap();
+        cpu(&[pid]).unwrap();
         assert!(rss(pid).unwrap() > 100_000);
     }
 

@@ -46,8 +46,12 @@ impl Program {
 pub(crate) struct Server {
     program: Program,
     folder: TempDir,
+    name: String,
     client: SocketAddr,
     peer: SocketAddr,
+    /// What it is told of its cluster: `--initial-cluster`, and whether that exists already.
+    initial_cluster: String,
+    joins: bool,
     child: Option<Child>,
 }
 
@@ -55,14 +59,44 @@ impl Server {
     const START: Duration = Duration::from_mins(2);
     const STOP: Duration = Duration::from_mins(1);
 
-    /// Starts the program on an empty data folder; returns once it serves.
+    /// Starts the program on an empty data folder, alone; returns once it serves.
     pub(crate) async fn start(program: &Program) -> Result<Self> {
+        let mut server = Self::new(program, "member")?;
+        server.run().await?;
+        Ok(server)
+    }
+
+    /// A member with an empty data folder that does not run yet and would be alone.
+    pub(crate) fn new(program: &Program, name: &str) -> Result<Self> {
         let folder =
             tempfile::Builder::new().prefix(program.side.name()).tempdir_in(&program.dir)?;
         let [client, peer] = free_ports()?;
-        let mut server = Self { program: program.clone(), folder, client, peer, child: None };
-        server.run().await?;
+        let mut server = Self {
+            program: program.clone(),
+            folder,
+            name: name.to_owned(),
+            client,
+            peer,
+            initial_cluster: String::new(),
+            joins: false,
+            child: None,
+        };
+        server.initial_cluster = server.as_initial();
         Ok(server)
+    }
+
+    /// Its part of `--initial-cluster`.
+    pub(crate) fn as_initial(&self) -> String {
+        format!("{}={}", self.name, self.peer_url())
+    }
+
+    pub(crate) fn peer_url(&self) -> String {
+        format!("http://{}", self.peer)
+    }
+
+    /// To be called before the first start: the members it begins with, or joins.
+    pub(crate) fn in_cluster(&mut self, initial_cluster: String, joins: bool) {
+        (self.initial_cluster, self.joins) = (initial_cluster, joins);
     }
 
     pub(crate) fn side(&self) -> Side {
@@ -84,9 +118,18 @@ impl Server {
     /// Starts the process on the data it has; returns how long it took from before the process was
     /// created to the answer of a linearizable read.
     pub(crate) async fn run(&mut self) -> Result<Duration> {
+        let started = Instant::now();
+        self.spawn()?;
+        while let Err(error) = read(self.client).await {
+            self.wait_a_little(started, error).await?;
+        }
+        Ok(started.elapsed())
+    }
+
+    /// Creates the process and does not wait for anything.
+    pub(crate) fn spawn(&mut self) -> Result<()> {
         ensure!(self.child.is_none(), "runs already");
         let log = File::options().create(true).append(true).open(self.log())?;
-        let started = Instant::now();
         let child = Command::new(&self.program.binary)
             .args(self.flags())
             .stdin(Stdio::null())
@@ -96,17 +139,24 @@ impl Server {
             .spawn()
             .with_context(|| format!("start {}", self.program.binary.display()))?;
         self.child = Some(child);
-        while let Err(error) = read(self.client).await {
-            if let Some(status) = self.child.as_mut().and_then(|child| child.try_wait().transpose())
-            {
-                bail!("{} ended: {}\n{}", self.side().name(), status?, self.last_words());
-            }
-            if started.elapsed() > Self::START {
-                bail!("{} does not serve: {error:#}\n{}", self.side().name(), self.last_words());
-            }
-            sleep(Duration::from_millis(1)).await;
+        Ok(())
+    }
+
+    /// Between two attempts at something a process started at `started` does not do yet, because of
+    /// `error`. Fails if it never will.
+    pub(crate) async fn wait_a_little(
+        &mut self,
+        started: Instant,
+        error: anyhow::Error,
+    ) -> Result<()> {
+        if let Some(status) = self.child.as_mut().and_then(|child| child.try_wait().transpose()) {
+            bail!("{} ended: {}\n{}", self.side().name(), status?, self.last_words());
         }
-        Ok(started.elapsed())
+        if started.elapsed() > Self::START {
+            bail!("{} does not serve: {error:#}\n{}", self.side().name(), self.last_words());
+        }
+        sleep(Duration::from_millis(1)).await;
+        Ok(())
     }
 
     /// Ends the process with a signal and waits for it.
@@ -121,24 +171,30 @@ impl Server {
     /// What went wrong, with what the server had to say if it is gone.
     pub(crate) fn explain(&mut self, error: anyhow::Error) -> anyhow::Error {
         let error = error.context(self.side().name());
-        match self.child.as_mut().map(Child::try_wait) {
-            Some(Ok(Some(status))) => {
-                error.context(format!("ended: {status}\n{}", self.last_words()))
-            }
-            Some(Ok(None) | Err(_)) | None => error,
+        match self.epitaph() {
+            Some(epitaph) => error.context(epitaph),
+            None => error,
         }
     }
 
+    /// What there is to say of a process that has ended by itself.
+    pub(crate) fn epitaph(&mut self) -> Option<String> {
+        let status = self.child.as_mut()?.try_wait().ok()??;
+        Some(format!("{} ended: {status}\n{}", self.name, self.last_words()))
+    }
+
     fn flags(&self) -> Vec<String> {
-        let Self { client, peer, .. } = self;
+        let Self { name, client, peer, initial_cluster, .. } = self;
+        let state = if self.joins { "existing" } else { "new" };
         let mut flags = vec![
-            "--name=member".to_owned(),
+            format!("--name={name}"),
             format!("--data-dir={}", self.data().display()),
             format!("--listen-client-urls=http://{client}"),
             format!("--advertise-client-urls=http://{client}"),
             format!("--listen-peer-urls=http://{peer}"),
             format!("--initial-advertise-peer-urls=http://{peer}"),
-            format!("--initial-cluster=member=http://{peer}"),
+            format!("--initial-cluster={initial_cluster}"),
+            format!("--initial-cluster-state={state}"),
             QUOTA.to_owned(),
         ];
         flags.extend_from_slice(&self.program.flags);
@@ -161,7 +217,8 @@ fn last_lines(file: &Path, count: usize) -> String {
     lines[lines.len().saturating_sub(count)..].join("\n")
 }
 
-async fn read(server: SocketAddr) -> Result<()> {
+/// A linearizable read, which every member can answer once it and its cluster are up.
+pub(crate) async fn read(server: SocketAddr) -> Result<()> {
     let request = RangeRequest { key: "no such key".into(), ..RangeRequest::default() };
     let attempt = async { Ok(Connection::open(server).await?.kv().range(request).await?) };
     let answer: Result<_> = timeout(Duration::from_secs(5), attempt).await?;

@@ -59,7 +59,7 @@ pub(crate) async fn all(bench: &mut Bench) -> Result<()> {
 async fn fill_big(bench: &mut Bench, server: &Server) -> Result<()> {
     let start = Instant::now();
     let memory = RssSampler::start(server.pid()?);
-    fill(server, bench.args.big(), 1, &Values::new(VALUE)).await?;
+    fill(server.address(), bench.args.big(), 1, &Values::new(VALUE)).await?;
     bench.record(Metric::FillTime, server, start.elapsed().as_secs_f64());
     sleep(REST).await;
     let highest = memory.finish()?;
@@ -74,7 +74,7 @@ async fn fill_big(bench: &mut Bench, server: &Server) -> Result<()> {
 async fn ranges(bench: &mut Bench, servers: &mut [Server]) -> Result<()> {
     let mut few = bench.start().await?;
     for server in &mut few {
-        let filled = fill(server, FEW, 1, &Values::new(VALUE)).await;
+        let filled = fill(server.address(), FEW, 1, &Values::new(VALUE)).await;
         filled.map_err(|error| server.explain(error))?;
     }
     for _ in 0..bench.args.rounds() {
@@ -163,7 +163,7 @@ async fn restarts(bench: &mut Bench, servers: &mut [Server]) -> Result<()> {
 /// A third of all keys get a second version, then history is compacted.
 async fn compaction(bench: &mut Bench, server: &Server) -> Result<()> {
     let sampler = RssSampler::start(server.pid()?);
-    fill(server, bench.args.big(), 3, &Values::new(VALUE)).await?;
+    fill(server.address(), bench.args.big(), 3, &Values::new(VALUE)).await?;
     let Disturbance { took, longest_gap } = beside_puts(server, gaps::compact).await?;
     sleep(REST).await;
     let highest = megabytes(sampler.finish()?);

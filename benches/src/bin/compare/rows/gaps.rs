@@ -39,7 +39,7 @@ pub(crate) async fn beside_puts(
     let result = request(&connection).await;
     let took = start.elapsed();
     sleep(AFTER).await;
-    let longest_gap = putter.finish().await?;
+    let longest_gap = putter.finish().await?.longest;
     result?;
     Ok(Disturbance { took, longest_gap })
 }

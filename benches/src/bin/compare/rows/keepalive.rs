@@ -11,10 +11,10 @@ use vetch_proto::etcdserverpb::{
 };
 
 use crate::bench::Bench;
+use crate::cluster::Cluster;
 use crate::connection::{Connection, connect};
 use crate::load::{Load, closed_loop};
 use crate::metric::Metric;
-use crate::server::Server;
 
 const CLIENTS: usize = 64;
 const TTL: i64 = 600;
@@ -22,6 +22,7 @@ const TTL: i64 = 600;
 pub(crate) async fn many_clients(bench: &mut Bench) -> Result<()> {
     bench
         .closed_loops(
+            1,
             async |_| Ok(()),
             load,
             &[(Metric::KeepaliveRate, Load::rate), (Metric::KeepaliveCpu, Load::cpu_per_operation)],
@@ -60,8 +61,8 @@ impl Keepalive {
     }
 }
 
-async fn load(server: &Server, duration: Duration) -> Result<Load> {
-    let connections = connect(server.address(), CLIENTS).await?;
+async fn load(cluster: &Cluster, duration: Duration) -> Result<Load> {
+    let connections = connect(&cluster.addresses(), CLIENTS).await?;
     let mut clients = Vec::new();
     let mut leases = Vec::new();
     for connection in &connections {
@@ -70,7 +71,7 @@ async fn load(server: &Server, duration: Duration) -> Result<Load> {
         clients.push((Keepalive::open(connection, lease).await?, lease));
         leases.push(lease);
     }
-    let load = closed_loop(server.pid()?, clients, duration, async |(stream, lease)| {
+    let load = closed_loop(&cluster.pids()?, clients, duration, async |(stream, lease)| {
         stream.send(*lease)?;
         stream.answer().await.map(drop)
     })

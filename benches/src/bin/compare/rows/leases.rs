@@ -57,7 +57,7 @@ async fn expire(server: &Server) -> Result<Duration> {
 async fn grant(server: &Server) -> Result<Vec<i64>> {
     let left = Rc::new(Cell::new(LEASES));
     let mut tasks = Vec::new();
-    for connection in connect(server.address(), GRANTING).await? {
+    for connection in connect(&[server.address()], GRANTING).await? {
         let left = Rc::clone(&left);
         tasks.push(tokio::task::spawn_local(async move {
             let mut granted = Vec::new();

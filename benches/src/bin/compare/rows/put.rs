@@ -9,11 +9,11 @@ use vetch_benches::dataset::{Values, key};
 use vetch_proto::etcdserverpb::PutRequest;
 
 use crate::bench::Bench;
+use crate::cluster::Cluster;
 use crate::connection::connect;
 use crate::fill::fill;
 use crate::load::{Load, closed_loop};
 use crate::metric::Metric;
-use crate::server::Server;
 
 /// Keys written and read by the closed loops.
 pub(crate) const KEYS: u64 = 10_000;
@@ -24,8 +24,9 @@ pub(crate) const VALUE: usize = 256;
 pub(crate) async fn one_client(bench: &mut Bench) -> Result<()> {
     bench
         .closed_loops(
+            1,
             prepare,
-            async |server, duration| load(server, 1, duration).await,
+            async |cluster, duration| load(cluster, 1, duration).await,
             &[
                 (Metric::Put1P50, |load| load.latency(0.5)),
                 (Metric::Put1P99, |load| load.latency(0.99)),
@@ -37,8 +38,9 @@ pub(crate) async fn one_client(bench: &mut Bench) -> Result<()> {
 pub(crate) async fn many_clients(bench: &mut Bench) -> Result<()> {
     bench
         .closed_loops(
+            1,
             prepare,
-            async |server, duration| load(server, 256, duration).await,
+            async |cluster, duration| load(cluster, 256, duration).await,
             &[
                 (Metric::Put256Rate, Load::rate),
                 (Metric::Put256Cpu, Load::cpu_per_operation),
@@ -48,16 +50,17 @@ pub(crate) async fn many_clients(bench: &mut Bench) -> Result<()> {
         .await
 }
 
-pub(crate) async fn prepare(server: &Server) -> Result<()> {
-    fill(server, KEYS, 1, &Values::new(VALUE)).await
+pub(crate) async fn prepare(cluster: &Cluster) -> Result<()> {
+    fill(cluster.leader().address(), KEYS, 1, &Values::new(VALUE)).await
 }
 
-async fn load(server: &Server, clients: usize, duration: Duration) -> Result<Load> {
-    let connections = connect(server.address(), clients).await?;
+/// Puts at the leader.
+pub(crate) async fn load(cluster: &Cluster, clients: usize, duration: Duration) -> Result<Load> {
+    let connections = connect(&[cluster.leader().address()], clients).await?;
     let clients = (0..).zip(&connections);
     let clients = clients.map(|(seed, c)| (c.kv(), SmallRng::seed_from_u64(seed))).collect();
     let values = Values::new(VALUE);
-    closed_loop(server.pid()?, clients, duration, async move |(client, random)| {
+    closed_loop(&cluster.pids()?, clients, duration, async move |(client, random)| {
         let number = random.random_range(0..KEYS);
         let value = values.get(random.random());
         let put = PutRequest { key: key(number), value, ..PutRequest::default() };

@@ -1,4 +1,4 @@
-//! A steady writer on a thread of its own, that finds the longest time a put had to wait.
+//! A steady writer on a thread of its own, that finds how long puts had to wait.
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
+use hdrhistogram::Histogram;
 use tokio::task::LocalSet;
 use tokio::time::{MissedTickBehavior, interval};
 use vetch_benches::dataset::{Values, key};
@@ -16,6 +17,7 @@ use vetch_proto::etcdserverpb::PutRequest;
 
 use super::put::VALUE;
 use crate::connection::Connection;
+use crate::load::{histogram, nanoseconds};
 
 /// Between puts, whether or not the last is answered.
 const PACE: Duration = Duration::from_millis(2);
@@ -26,7 +28,17 @@ const WARM_UP: u64 = 100;
 #[derive(Debug)]
 pub(crate) struct Putter {
     stop: Arc<AtomicBool>,
-    thread: JoinHandle<Result<Duration>>,
+    thread: JoinHandle<Result<Waits>>,
+}
+
+/// How long puts had to wait.
+#[derive(Clone, Debug)]
+pub(crate) struct Waits {
+    /// The longest put gap: the longest time between two acknowledgements, or from a put to its own,
+    /// whichever is more.
+    pub(crate) longest: Duration,
+    /// Nanoseconds from a put to its acknowledgement.
+    pub(crate) latency: Histogram<u64>,
 }
 
 impl Putter {
@@ -40,42 +52,49 @@ impl Putter {
         Self { stop, thread }
     }
 
-    /// The longest put gap: the longest time between two acknowledgements, or from a put to its own,
-    /// whichever is more. Waits for all that is under way.
-    pub(crate) async fn finish(self) -> Result<Duration> {
+    /// Ends the puts and waits for all that is under way.
+    pub(crate) async fn finish(self) -> Result<Waits> {
         self.stop.store(true, Ordering::Relaxed);
         let joined = tokio::task::spawn_blocking(move || self.thread.join()).await?;
         match joined {
-            Ok(longest) => longest.context("steady puts"),
+            Ok(waits) => waits.context("steady puts"),
             Err(_) => bail!("the putter panicked"),
         }
     }
 }
 
 /// What has been seen so far.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Trace {
     last: Option<Instant>,
     longest: Duration,
     acknowledged: u64,
+    latency: Histogram<u64>,
 }
 
 impl Trace {
+    fn new() -> Result<Self> {
+        let latency = histogram()?;
+        Ok(Self { last: None, longest: Duration::ZERO, acknowledged: 0, latency })
+    }
+
     fn acknowledge(&mut self, number: u64, sent: Instant, now: Instant) {
         self.acknowledged += 1;
         if number < WARM_UP {
             return;
         }
         let gap = self.last.map_or(Duration::ZERO, |last| now.saturating_duration_since(last));
-        self.longest = self.longest.max(gap).max(now.duration_since(sent));
+        let waited = now.duration_since(sent);
+        self.longest = self.longest.max(gap).max(waited);
+        self.latency.saturating_record(nanoseconds(waited));
         self.last = Some(now);
     }
 }
 
-async fn write(server: SocketAddr, stop: &AtomicBool) -> Result<Duration> {
+async fn write(server: SocketAddr, stop: &AtomicBool) -> Result<Waits> {
     let client = Connection::open(server).await?.kv();
     let values = Values::new(VALUE);
-    let trace = Rc::new(RefCell::new(Trace::default()));
+    let trace = Rc::new(RefCell::new(Trace::new()?));
     let mut ticks = interval(PACE);
     // A late tick is not made up for: the distance to the next stays, and counts as a gap if the
     // writer itself was kept from running.
@@ -106,7 +125,7 @@ async fn write(server: SocketAddr, stop: &AtomicBool) -> Result<Duration> {
     }
     let trace = trace.borrow();
     ensure!(trace.acknowledged == sent && sent > WARM_UP, "{sent} puts are too few");
-    Ok(trace.longest)
+    Ok(Waits { longest: trace.longest, latency: trace.latency.clone() })
 }
 
 #[cfg(test)]
@@ -117,7 +136,7 @@ mod tests {
     fn the_longest_gap_is_between_answers_or_a_puts_own_latency() {
         let start = Instant::now();
         let at = |ms| start + Duration::from_millis(ms);
-        let mut trace = Trace::default();
+        let mut trace = Trace::new().unwrap();
         trace.acknowledge(0, at(0), at(900)); // warm-up
         trace.acknowledge(WARM_UP, at(901), at(902));
         trace.acknowledge(WARM_UP + 1, at(903), at(910));

@@ -20,7 +20,7 @@ const PAGE: u16 = 500;
 pub(crate) async fn pages(server: &Server, keys: u64, duration: Duration) -> Result<Load> {
     let client = Connection::open(server.address()).await?.kv();
     let clients = vec![(client, SmallRng::seed_from_u64(1))];
-    closed_loop(server.pid()?, clients, duration, async move |(client, random)| {
+    closed_loop(&[server.pid()?], clients, duration, async move |(client, random)| {
         let first = random.random_range(0..keys / 10);
         let page = RangeRequest {
             key: key(first),
@@ -38,7 +38,7 @@ pub(crate) async fn pages(server: &Server, keys: u64, duration: Duration) -> Res
 
 pub(crate) async fn counts(server: &Server, keys: u64, duration: Duration) -> Result<Load> {
     let client = Connection::open(server.address()).await?.kv();
-    closed_loop(server.pid()?, vec![client], duration, async move |client| {
+    closed_loop(&[server.pid()?], vec![client], duration, async move |client| {
         let count = RangeRequest {
             key: PREFIX.into(),
             range_end: range_end(),

@@ -12,11 +12,11 @@ use vetch_proto::etcdserverpb::request_op::Request;
 use vetch_proto::etcdserverpb::{Compare, PutRequest, RangeRequest, RequestOp, TxnRequest};
 
 use crate::bench::Bench;
+use crate::cluster::Cluster;
 use crate::connection::{Connection, connect};
 use crate::fill::fill;
 use crate::load::{Load, closed_loop};
 use crate::metric::Metric;
-use crate::server::Server;
 
 const CLIENTS: u64 = 64;
 const KEYS_PER_CLIENT: u64 = 100;
@@ -25,6 +25,7 @@ const VALUE: usize = 1024;
 pub(crate) async fn many_clients(bench: &mut Bench) -> Result<()> {
     bench
         .closed_loops(
+            1,
             prepare,
             load,
             &[(Metric::TxnRate, Load::rate), (Metric::TxnCpu, Load::cpu_per_operation)],
@@ -32,8 +33,8 @@ pub(crate) async fn many_clients(bench: &mut Bench) -> Result<()> {
         .await
 }
 
-async fn prepare(server: &Server) -> Result<()> {
-    fill(server, CLIENTS * KEYS_PER_CLIENT, 1, &Values::new(VALUE)).await
+async fn prepare(cluster: &Cluster) -> Result<()> {
+    fill(cluster.leader().address(), CLIENTS * KEYS_PER_CLIENT, 1, &Values::new(VALUE)).await
 }
 
 struct Client {
@@ -85,13 +86,15 @@ fn update(key: &Bytes, seen: i64, value: Bytes) -> TxnRequest {
     }
 }
 
-async fn load(server: &Server, duration: Duration) -> Result<Load> {
-    let connections = connect(server.address(), usize::try_from(CLIENTS)?).await?;
+async fn load(cluster: &Cluster, duration: Duration) -> Result<Load> {
+    let connections = connect(&cluster.addresses(), usize::try_from(CLIENTS)?).await?;
     let mut clients = Vec::new();
     for (number, connection) in (0..).zip(&connections) {
         clients.push(Client::new(connection, number).await?);
     }
     let values = Values::new(VALUE);
-    closed_loop(server.pid()?, clients, duration, async move |client| client.update(&values).await)
-        .await
+    closed_loop(&cluster.pids()?, clients, duration, async move |client| {
+        client.update(&values).await
+    })
+    .await
 }

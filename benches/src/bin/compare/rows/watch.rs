@@ -209,16 +209,17 @@ async fn saturate(server: &Server, duration: Duration) -> Result<Saturated> {
     let watchers = Watchers::open(server).await?;
     let client = Connection::open(server.address()).await?.kv();
     let values = Values::new(VALUE);
-    let cpu = procfs::cpu(server.pid()?)?;
+    let cpu = procfs::cpu(&[server.pid()?])?;
     let start = Instant::now();
-    let puts = closed_loop(server.pid()?, vec![(client, 0)], duration, async move |(client, n)| {
-        *n += 1;
-        put(client, &values, *n).await
-    })
-    .await?;
+    let puts =
+        closed_loop(&[server.pid()?], vec![(client, 0)], duration, async move |(client, n)| {
+            *n += 1;
+            put(client, &values, *n).await
+        })
+        .await?;
     let events = puts.operations * WATCHERS;
     let elapsed = watchers.wait(events).await? - start;
-    let cpu = procfs::cpu(server.pid()?)?.saturating_sub(cpu);
+    let cpu = procfs::cpu(&[server.pid()?])?.saturating_sub(cpu);
     Ok(Saturated {
         events_per_second: as_f64(events) / elapsed.as_secs_f64(),
         cpu_per_event: cpu.as_secs_f64() * 1e6 / as_f64(events),
