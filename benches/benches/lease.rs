@@ -45,7 +45,7 @@ fn clock(c: &mut Criterion) {
             self::lessor,
             |mut lessor| {
                 // A new leader spreads the ends of many leases: behind the last of them.
-                let later = Duration::from_secs(3_600);
+                let later = Duration::from_hours(1);
                 let mut gone = 0;
                 loop {
                     let due = lessor.due(later, PER_ENTRY);
