@@ -177,10 +177,10 @@ async fn run_on<P: Platform<Transport = GrpcTransport>>(
             Ok(())
         }
         Some(reason @ StopReason::Removed) => {
-            // No failure: whoever starts it again for that would find it removed again.
             tracing::error!(%reason, "the data-dir used by this member must be removed");
             node.shutdown().await;
-            Ok(())
+            // As etcd: it is a failure to start such a member, and none to have run until then.
+            if ready.is_some() { Err(RunError::Removed) } else { Ok(()) }
         }
         Some(StopReason::Failed(fatal)) => {
             node.abandon();
@@ -198,4 +198,7 @@ pub enum RunError {
     /// It had to stop.
     #[error(transparent)]
     Fatal(#[from] Fatal),
+    /// Its cluster goes on without it, as it found when it was started.
+    #[error("{}", StopReason::Removed)]
+    Removed,
 }
