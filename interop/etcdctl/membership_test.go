@@ -82,7 +82,10 @@ func TestMembership(t *testing.T) {
 	}
 	w.want("OK\n", "put", "k1", "w")
 
-	w.matches(`Member +`+added[1]+` removed from cluster +[0-9a-f]+\n`, "member", "remove", added[1])
+	removed := regexp.MustCompile(`^Member +` + added[1] + ` removed from cluster +[0-9a-f]+\n$`)
+	if out := w.reconfigure("member", "remove", added[1]); !removed.MatchString(out) {
+		t.Errorf("member remove says %q", out)
+	}
 	fourth.WaitExit(commandDeadline)
 	c.Forget(fourth)
 	w.reconnect()
