@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -14,7 +15,7 @@ use openraft_rt::{AsyncRuntime, Instant, Select2};
 use parking_lot::Mutex;
 use vetch_proto::vetchpb::peer_reply::Reply;
 use vetch_proto::vetchpb::peer_request::Request;
-use vetch_proto::vetchpb::{AppendReply, Refusal};
+use vetch_proto::vetchpb::{AppendReply, AppendRequest, Refusal};
 use vetch_storage::NodeId;
 
 use super::peer::{AskError, LinkOf, Peers};
@@ -108,13 +109,14 @@ impl<P: Platform> Client<P> {
                 encoded
             }
         });
-        let replies = self.append.append(requests.boxed());
+        let (requests, gate) = gated(requests.boxed());
+        let replies = self.append.append(requests);
         let stall = self.peers.timing.stall;
         let replies = give_up_when_stalled::<P::Runtime>(replies, sent, stall);
         let (peers, target) = (Arc::clone(&self.peers), self.target);
         replies
             .then(move |reply| {
-                let peers = Arc::clone(&peers);
+                let (peers, _open) = (Arc::clone(&peers), &gate);
                 async move { peers.appended(target, reply).await }
             })
             .boxed()
@@ -149,6 +151,33 @@ impl<P: Platform> Peers<P> {
     }
 }
 
+type Requests = BoxStream<'static, AppendRequest>;
+
+/// Lets go of the requests when dropped, at once.
+///
+/// Whoever carries them would let go of them some time after the replies were dropped. openraft
+/// 0.10.0-alpha.37 makes all streams to one peer from one shared place: until then the old stream would
+/// take what is meant for the next one, which then takes up what it was told before the old one, perhaps
+/// at a position that the log has lost meanwhile.
+struct Gate(Arc<Mutex<Option<Requests>>>);
+
+fn gated(requests: Requests) -> (Requests, Gate) {
+    let shared = Arc::new(Mutex::new(Some(requests)));
+    let gate = Gate(Arc::clone(&shared));
+    let poll = move |context: &mut Context<'_>| match &mut *shared.lock() {
+        Some(requests) => requests.poll_next_unpin(context),
+        None => Poll::Ready(None),
+    };
+    (stream::poll_fn(poll).boxed(), gate)
+}
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        let requests = self.0.lock().take();
+        drop(requests);
+    }
+}
+
 /// Ends the replies when the oldest request has waited too long for its own: a connection that went
 /// silent says nothing by itself.
 fn give_up_when_stalled<R: AsyncRuntime>(
@@ -168,7 +197,12 @@ fn give_up_when_stalled<R: AsyncRuntime>(
                         let rest = reply.is_ok().then_some(replies);
                         return Some((reply, rest));
                     }
-                    Ok(None) => return None,
+                    Ok(None) if sent.lock().is_empty() => return None,
+                    // To openraft an end without an error is one where nothing was lost.
+                    Ok(None) => {
+                        let error = LinkError::Lost("the peer ended the stream".to_owned());
+                        return Some((Err(error), None));
+                    }
                     Err(_) => {
                         let oldest = sent.lock().front().copied();
                         if oldest.is_some_and(|oldest| oldest + stall <= R::Instant::now()) {

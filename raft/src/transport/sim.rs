@@ -13,7 +13,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream};
 use futures::{FutureExt, StreamExt};
-use openraft_rt::{AsyncRuntime, Instant};
+use openraft_rt::{AsyncRuntime, Instant, Select2};
 use openraft_rt_sim::{SimInstant, SimRuntime};
 use parking_lot::Mutex;
 use rand::rngs::SmallRng;
@@ -294,7 +294,10 @@ impl SimLink {
         let (network, link) = (self.network.clone(), self.clone());
         drop(SimRuntime::spawn(async move {
             loop {
-                let item = items.next().await;
+                // A connection that was let go of draws nothing more: what it drew would be missing on
+                // the next one.
+                let drawn = SimRuntime::select2(Box::pin(under_way.closed()), items.next()).await;
+                let Select2::Second(item) = drawn else { return };
                 let ended = item.is_none();
                 if under_way.send((network.fate(), item)).await.is_err() || ended {
                     return;

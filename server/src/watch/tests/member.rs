@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use openraft_rt_sim::SimRuntime;
@@ -48,13 +48,16 @@ pub(super) const USUAL: watch::Settings = watch::Settings {
 
 /// Hands on what the replica applies, as the node does.
 struct Observer {
+    leases: Arc<Leases<Sim>>,
     watch: Arc<WatchHub<Sim>>,
     compaction: Arc<CompactionState>,
     lags: Arc<AtomicBool>,
+    installed: Arc<AtomicUsize>,
 }
 
 impl ApplyObserver<Sim> for Observer {
     fn on_applied(&self, view: &ReadView<MemEngine>, applied: &[Arc<Applied>]) {
+        self.leases.on_applied(applied);
         if !self.lags.load(Ordering::Relaxed) {
             self.watch.on_applied(view, applied);
         }
@@ -63,6 +66,8 @@ impl ApplyObserver<Sim> for Observer {
 
     fn on_installed(&self, view: &ReadView<MemEngine>) {
         self.watch.on_installed(view);
+        self.compaction.follow(view.compact_revision());
+        self.installed.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -70,6 +75,8 @@ pub(super) struct Member {
     pub(super) api: Arc<Api<Sim>>,
     pub(super) stop: CancellationToken,
     lags: Arc<AtomicBool>,
+    /// States of peers that were put in the place of its own.
+    pub(super) installed: Arc<AtomicUsize>,
     _fatal: mpsc::UnboundedReceiver<Fatal>,
 }
 
@@ -104,7 +111,7 @@ fn config() -> Config {
     }
 }
 
-fn replica_settings() -> Settings {
+pub(super) fn replica_settings() -> Settings {
     Settings {
         id: NodeId(1),
         heartbeat_interval: Duration::from_millis(100),
@@ -119,25 +126,47 @@ fn replica_settings() -> Settings {
 
 impl Member {
     async fn start(seed: u64, settings: watch::Settings) -> Self {
-        let (machine, config, stop) = (Sim::new(seed), config(), CancellationToken::new());
-        let (sender, fatal) = mpsc::unbounded_channel();
-        let watch = Arc::new(WatchHub::new(settings, sender.clone()));
-        let compaction = Arc::new(CompactionState::default());
-        let lags = Arc::new(AtomicBool::new(false));
-        let observer = Observer {
-            watch: Arc::clone(&watch),
-            compaction: Arc::clone(&compaction),
-            lags: Arc::clone(&lags),
-        };
-        let start = Start {
+        let start = |observer: Arc<dyn ApplyObserver<Sim>>| Start {
             data_dir: PathBuf::from("/data"),
             settings: replica_settings(),
             cluster: ClusterId(7),
             member: MemberRecord { id: 1, ..MemberRecord::default() },
             peers: Vec::new(),
             bootstrap: vetch_raft::Bootstrap::New,
-            observer: Arc::new(observer),
+            observer,
         };
+        Self::start_on(Sim::new(seed), seed, settings, start).await
+    }
+
+    /// A member on `machine`, started as `start` says.
+    pub(super) async fn start_on(
+        machine: Sim,
+        seed: u64,
+        settings: watch::Settings,
+        start: impl FnOnce(Arc<dyn ApplyObserver<Sim>>) -> Start<Sim>,
+    ) -> Self {
+        let (config, stop) = (config(), CancellationToken::new());
+        let (sender, fatal) = mpsc::unbounded_channel();
+        let watch = Arc::new(WatchHub::new(settings, sender.clone()));
+        let compaction = Arc::new(CompactionState::default());
+        let lags = Arc::new(AtomicBool::new(false));
+        let lease_settings = LeaseSettings {
+            min_ttl: 2,
+            extension: Duration::from_secs(1),
+            request_timeout: Duration::from_secs(7),
+            checkpoint_interval: None,
+        };
+        let leases = Arc::new(Leases::new(lease_settings, seed));
+        let installed = Arc::<AtomicUsize>::default();
+        let observer = Observer {
+            leases: Arc::clone(&leases),
+            watch: Arc::clone(&watch),
+            compaction: Arc::clone(&compaction),
+            lags: Arc::clone(&lags),
+            installed: Arc::clone(&installed),
+        };
+        let start = start(Arc::new(observer));
+        let member_id = start.settings.id;
         let replica = Replica::open(machine.clone(), start).await.unwrap();
         watch.begin(&replica.view());
         let (metrics, deleting) = (Arc::new(Metrics::new(&config)), Arc::clone(&compaction));
@@ -146,15 +175,9 @@ impl Member {
         drop(SimRuntime::spawn(async move {
             drop(deleting.run(machine, compactor, pace, measured).await);
         }));
-        let lease_settings = LeaseSettings {
-            min_ttl: 2,
-            extension: Duration::from_secs(1),
-            request_timeout: Duration::from_secs(7),
-            checkpoint_interval: None,
-        };
         let api = Api::new(
             replica,
-            Identity { cluster_id: ClusterId(7), member_id: NodeId(1) },
+            Identity { cluster_id: ClusterId(7), member_id },
             Limits {
                 max_request_bytes: 1 << 26,
                 max_txn_ops: 128,
@@ -162,7 +185,7 @@ impl Member {
             },
             Quota::new(None),
             AnswerBudget::new(1 << 20),
-            Arc::new(Leases::new(lease_settings, seed)),
+            leases,
             watch,
             compaction,
             PathBuf::from("/spool"),
@@ -171,7 +194,7 @@ impl Member {
             sender,
             stop.clone(),
         );
-        Self { api: Arc::new(api), stop, lags, _fatal: fatal }
+        Self { api: Arc::new(api), stop, lags, installed, _fatal: fatal }
     }
 
     /// A new stream.

@@ -5,12 +5,13 @@
 //! - `history`: what happened, kept by the obvious model; the specification is a filter over it.
 //! - `record`: what was asked and heard, told apart by watcher. `plan`: random interleavings. `checks`, `guarantees`: etcd's nine, each by its name.
 //! - `planted`: that each check finds what it is for.
-//! - `requests`, `slow_clients`: single cases.
+//! - `requests`, `slow_clients`: single cases. `installed`: on a member that is given a whole state.
 
 mod checks;
 mod client;
 mod guarantees;
 mod history;
+mod installed;
 mod member;
 mod plan;
 mod planted;

@@ -99,6 +99,36 @@ fn a_member_behind_the_purged_log_is_given_the_state() {
     });
 }
 
+/// It runs all the while, and is only not heard of.
+#[test]
+fn a_member_that_was_cut_off_is_given_the_state() {
+    for seed in 0..3 {
+        on_cluster(seed, async {
+            let cluster = Cluster::start_with(seed, 3, short_logs()).await;
+            let behind = cluster.follower().await;
+            cluster.load("before", 4).await;
+            cluster.converged("before").await;
+            let leader = cluster.leader().await;
+            cluster.network.isolate(NodeId(behind));
+            let tip = cluster.replica(leader).status().applied.0;
+            let mut n = 0;
+            while cluster.purged(leader) <= tip {
+                for _ in 0..25 {
+                    cluster.put(leader, &format!("without it {n}")).await.unwrap();
+                    n += 1;
+                }
+                SimRuntime::sleep(Duration::from_millis(1_200)).await;
+                assert!(n < 1_000, "the log is not purged");
+            }
+            cluster.network.heal();
+            cluster.caught_up(behind).await;
+            cluster.check(&format!("seed {seed}")).await;
+            assert_eq!(cluster.installed(behind), 1, "seed {seed}");
+            cluster.shutdown().await;
+        });
+    }
+}
+
 /// The log of an idle leader may end where it begins. Nothing is written to help.
 #[test]
 fn an_idle_leader_whose_log_is_purged_to_its_tip_feeds_a_new_member() {
