@@ -29,6 +29,8 @@ pub struct Listing {
     pub last: Option<RaftLogId>,
     /// Live entries by ascending index.
     pub entries: Vec<ListedEntry>,
+    /// Bytes behind the log's end that an interrupted write left there; opening clears them.
+    pub leftover: u64,
 }
 
 /// Lists the log on `disk`; `None` when there is none. Refuses damage as opening the log would.
@@ -43,5 +45,6 @@ pub fn list(disk: &dyn Disk) -> Result<Option<Listing>, LogError> {
         })
         .collect();
     let (purged, last) = (index.purged(), index.last());
-    Ok(Some(Listing { vote: recovered.vote, purged, last, entries }))
+    let leftover = recovered.leftover_end.saturating_sub(recovered.resume.end);
+    Ok(Some(Listing { vote: recovered.vote, purged, last, entries, leftover }))
 }

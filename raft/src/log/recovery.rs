@@ -33,7 +33,7 @@ pub(super) struct Recovered {
     pub(super) oldest_epoch: u64,
     pub(super) resume: Resume,
     /// One past the last byte of the last segment that is not zero, if that is behind the log's end.
-    leftover_end: u64,
+    pub(super) leftover_end: u64,
 }
 
 /// Opens the log for appending: replays it, clears what a crash left behind its end, and makes sure of what an earlier

@@ -279,7 +279,11 @@ impl<R: AsyncRuntime> RaftLogReader<TypeConfig<R>> for LogStore {
         start: u64,
         end: u64,
     ) -> Result<Vec<Entry>, io::Error> {
-        Ok(self.read(start, end)?)
+        let entries = self.read(start, end)?;
+        // A purge may have come first. What follows a gap must not pass for what follows `start`: it
+        // would go to a peer as such. Nothing at all is taken as a heartbeat, and looked at anew.
+        let begins = entries.first().is_some_and(|entry| entry.log_id.index == start);
+        Ok(if begins { entries } else { Vec::new() })
     }
 
     /// In pieces: what apply reads after a restart may be the whole log.

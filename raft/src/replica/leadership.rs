@@ -159,8 +159,15 @@ pub(super) async fn follow<P: Platform>(inner: Arc<Inner<P>>) {
                         leadership.leading.store(term.0, Ordering::Release);
                         leadership.changes.set(LeaderChange::Gained(term));
                     }
-                    // No quorum confirmed it: there is news to come.
-                    Select2::Second(false) => {}
+                    // Not confirmed in time. A leader that was cut off as soon as it was elected may
+                    // lead all the same once it is not, and nothing else would tell.
+                    Select2::Second(false) => {
+                        let pause = P::Runtime::sleep(inner.settings.heartbeat_interval);
+                        match P::Runtime::select2(news.changed(), pause).await {
+                            Select2::First(Err(_)) => break,
+                            Select2::First(Ok(())) | Select2::Second(()) => continue,
+                        }
+                    }
                 }
             }
         }

@@ -72,6 +72,8 @@ impl<P: Platform> Inner<P> {
                 return None;
             }
         }
+        // Whoever asks tries again: at once, that would leave no turn for the stop.
+        P::Runtime::sleep(self.settings.heartbeat_interval).await;
         None
     }
 

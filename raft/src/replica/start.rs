@@ -387,7 +387,8 @@ async fn spawn<P: Platform>(platform: P, parts: Parts<P>) -> Result<Replica<P>, 
     let awaited = Arc::new(Awaited::new(platform.random()));
     let stop = Arc::new(Stop::new());
     let (gone, applier_gone) = oneshot::channel();
-    let (views, checkpointer) = (machine.views(), machine.checkpointer());
+    let (views, mut checkpointer) = (machine.views(), machine.checkpointer());
+    let ahead = LogIndex(log.bounds().1) < machine.applied().index;
     let engines =
         Engines::new(platform.clone(), data_dir, Arc::clone(&home), manifest, Arc::clone(&stop));
     let engines = Arc::new(engines);
@@ -402,6 +403,15 @@ async fn spawn<P: Platform>(platform: P, parts: Parts<P>) -> Result<Replica<P>, 
         Arc::clone(&engines),
         gone,
     )?;
+    if ahead {
+        // openraft lets the log begin anew behind the engine, and nothing brings back what lies
+        // between: what the engine shows after a kill must be on disk first.
+        let work = move || (checkpointer.checkpoint(), checkpointer);
+        let (done, back) = platform.blocking(work).await;
+        done?;
+        checkpointer = back;
+        marks.set_durable(marks.applied());
+    }
     let roster = Roster::load(home, identity, Arc::clone(&stop))?;
     let addresses = addresses(&log, known, views.clone())?;
     let peers = Peers::new(platform.clone(), roster, addresses, timing(&settings));

@@ -2,7 +2,7 @@
 //!
 //! What a message meets is drawn when it is sent: its delay, whether it is lost, whether it comes
 //! twice; a cut is looked at when it would arrive. Calls overtake each other. Appends keep their order,
-//! as on a connection: a lost one ends the stream, and in a cut the stream goes silent.
+//! as on a connection: a lost one ends the stream, and in a cut the stream goes silent until pings end it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -27,6 +27,9 @@ use super::{Addresses, Channel, Link, LinkError, PeerService, Transport};
 
 /// Messages of one direction of a stream that may be under way at once.
 const WINDOW: usize = 64;
+
+/// How long a connection may be silent until it is found dead, as by pings.
+const PING: Duration = Duration::from_secs(3);
 
 /// What messages meet.
 #[derive(Clone, Copy, Debug)]
@@ -282,8 +285,8 @@ impl SimLink {
         Ok(reply)
     }
 
-    /// Carries `items` from `from` to `to`, in order, until one is lost or the machine of either
-    /// end dies.
+    /// Carries `items` from `from` to `to`, in order, until one is lost, or until pings find out
+    /// that the sending machine has died or its way is cut.
     fn carry<T: Send + 'static>(
         &self,
         mut items: BoxStream<'static, T>,
@@ -308,10 +311,18 @@ impl SimLink {
             let sender = Arc::clone(&sender);
             async move {
                 let (mut arriving, link) = state?;
-                let (fate, item) = arriving.recv().await?;
+                let is_silent = || !sender.load(Ordering::Acquire) || link.network.is_cut(from, to);
+                let (fate, item) = loop {
+                    match SimRuntime::timeout(PING, arriving.recv()).await {
+                        Ok(received) => break received?,
+                        Err(_) if is_silent() => return Some((Err(unanswered()), None)),
+                        Err(_) => {}
+                    }
+                };
                 SimRuntime::sleep_until(fate.arrives).await;
-                if !sender.load(Ordering::Acquire) || link.network.is_cut(from, to) {
-                    std::future::pending::<()>().await;
+                if is_silent() {
+                    SimRuntime::sleep(PING).await;
+                    return Some((Err(unanswered()), None));
                 }
                 if fate.lost {
                     return Some((Err(LinkError::Lost("reset".to_owned())), None));
@@ -322,6 +333,10 @@ impl SimLink {
         };
         stream::unfold(Some((arriving, link)), next).boxed()
     }
+}
+
+fn unanswered() -> LinkError {
+    LinkError::Lost("pings are not answered".to_owned())
 }
 
 /// Whether hearing it twice does what hearing it once does.

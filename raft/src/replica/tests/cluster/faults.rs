@@ -117,6 +117,58 @@ fn a_leader_whose_disk_fails_is_replaced() {
     });
 }
 
+/// A follower applies what the others have on disk before its own write ends, and checkpoints it; then
+/// its power goes out. Its log begins anew behind its engine.
+#[test]
+fn a_member_whose_log_lost_what_its_engine_has_starts() {
+    on_cluster(8, async {
+        let settings = Settings { checkpoint_entries: 1, ..Settings::for_tests() };
+        let mut cluster = Cluster::start_with(8, 3, settings).await;
+        let follower = cluster.follower().await;
+        let machine = cluster.machines[&follower].clone();
+        let wal = machine.disk(&data_dir().join("member/wal"));
+        let extra = Duration::from_secs(20);
+        wal.inject(Fault::Stall { at: wal.steps() + 1, extra });
+        let before = machine.engine().durable_applied();
+        let leader = cluster.leader().await;
+        for n in 0..10 {
+            cluster.put(leader, &format!("{n}")).await.unwrap();
+        }
+        cluster
+            .until("a checkpoint ahead of the log", |_| {
+                machine.engine().durable_applied() > LogIndex(before.0 + 5)
+            })
+            .await;
+        cluster.power_cut(follower);
+        cluster.boot(follower).await;
+        cluster.check("back").await;
+        // What was purged with it must be on disk: the next power cut finds it.
+        cluster.power_cut(follower);
+        cluster.boot(follower).await;
+        cluster.check("back again").await;
+        cluster.shutdown().await;
+    });
+}
+
+/// Whoever asks in a loop must leave a turn for the stop.
+#[test]
+fn a_member_that_stops_does_not_answer_questions_at_once() {
+    on_cluster(10, async {
+        let mut cluster = Cluster::start(10, 3).await;
+        let follower = cluster.follower().await;
+        let wal = cluster.machines[&follower].disk(&data_dir().join("member/wal"));
+        wal.inject(Fault::Io { at: wal.steps() });
+        cluster.load("load", 3).await;
+        let stopped = cluster.replicas.remove(&follower).unwrap();
+        drop(SimRuntime::timeout(LONG, stopped.fatal()).await.unwrap());
+        let asked = stopped.ask_leader(Bytes::new(), LONG);
+        let at_once = SimRuntime::timeout(Duration::from_millis(1), Box::pin(asked)).await;
+        assert!(at_once.is_err(), "{at_once:?}");
+        stopped.shutdown().await;
+        cluster.shutdown().await;
+    });
+}
+
 #[test]
 fn loss_reordering_and_doubling_lose_and_double_nothing() {
     let mut acknowledged = 0;

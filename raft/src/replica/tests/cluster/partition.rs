@@ -133,3 +133,33 @@ fn without_a_quorum_nothing_is_acknowledged_and_nobody_claims_a_leader() {
         cluster.shutdown().await;
     });
 }
+
+/// It is elected and cut off before anybody confirms it, for longer than a request may take.
+#[test]
+fn a_leader_cut_off_at_its_election_leads_once_it_is_heard() {
+    on_cluster(9, async {
+        let mut cluster = Cluster::start(9, 3).await;
+        let old = cluster.leader().await;
+        let delay = (Duration::from_millis(20), Duration::from_millis(30));
+        cluster.network.set_weather(Weather { delay, ..Weather::default() });
+        cluster.power_cut(old);
+        let elected = |cluster: &Cluster| {
+            let itself = |(id, replica): (&u64, &Replica<Sim>)| {
+                (replica.inner.leadership.leader() == Some(NodeId(*id))).then_some(*id)
+            };
+            cluster.replicas.iter().find_map(itself)
+        };
+        while elected(&cluster).is_none() {
+            SimRuntime::sleep(Duration::from_millis(1)).await;
+        }
+        let new = elected(&cluster).unwrap();
+        assert!(!cluster.replica(new).status().is_leader, "nobody has confirmed it yet");
+        cluster.network.isolate(NodeId(new));
+        SimRuntime::sleep(Duration::from_secs(10)).await;
+        cluster.network.heal();
+        cluster.leader().await;
+        cluster.boot(old).await;
+        cluster.check("healed").await;
+        cluster.shutdown().await;
+    });
+}
