@@ -11,6 +11,7 @@
 //! - `watch`: etcd's nine watch guarantees
 //! - `durability`: is everything acknowledged still there, and did no revision go back?
 //! - `simulator`: seeded histories that are right by construction, to prove the checkers with
+//! - `sim`: members of the shipped code in simulated worlds, under faults
 //! - `harness`: real server processes, their clients, and faults
 #![forbid(unsafe_code)]
 
@@ -20,6 +21,7 @@ pub mod history;
 pub mod linearizability;
 pub mod persisted;
 pub mod serializable;
+pub mod sim;
 pub mod simulator;
 pub mod store;
 pub mod violation;

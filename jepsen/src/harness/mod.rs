@@ -29,9 +29,9 @@ mod kill_rounds;
 mod server;
 mod tool;
 mod tree;
-mod watchers;
-mod wire;
-mod workload;
+pub(crate) mod watchers;
+pub(crate) mod wire;
+pub(crate) mod workload;
 
 pub use bit_flips::{BitFlips, Flip, FlipOutcome, FlipReport, flip_bits};
 pub use collect::Evidence;

@@ -16,10 +16,10 @@ use vetch_proto::etcdserverpb::{self as pb};
 
 /// All sessions of a run, in order of their beginning.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Sessions(Arc<Mutex<Vec<WatchSession>>>);
+pub(crate) struct Sessions(Arc<Mutex<Vec<WatchSession>>>);
 
 impl Sessions {
-    pub(super) fn begin(&self, spec: WatchSpec) -> usize {
+    pub(crate) fn begin(&self, spec: WatchSpec) -> usize {
         self.with(|sessions| {
             let id = sessions.len();
             sessions.push(WatchSession { id: id as u64, spec, records: Vec::new() });
@@ -27,11 +27,11 @@ impl Sessions {
         })
     }
 
-    pub(super) fn record(&self, session: usize, record: WatchRecord) {
+    pub(crate) fn record(&self, session: usize, record: WatchRecord) {
         self.with(|sessions| sessions[session].records.push(record));
     }
 
-    pub(super) fn all(&self) -> Vec<WatchSession> {
+    pub(crate) fn all(&self) -> Vec<WatchSession> {
         self.with(|sessions| sessions.clone())
     }
 
@@ -41,7 +41,7 @@ impl Sessions {
 }
 
 /// A message of the server, in the history's words.
-pub(super) fn record(response: pb::WatchResponse, recorder: &Recorder) -> WatchRecord {
+pub(crate) fn record(response: pb::WatchResponse, recorder: &Recorder) -> WatchRecord {
     let revision = wire::revision(response.header.as_ref());
     let told = if response.canceled {
         WatchResponse::Canceled {

@@ -8,7 +8,7 @@ use crate::watch::{Filter, WatchSpec};
 use vetch_proto::etcdserverpb::{self as pb, compare, request_op, response_op};
 use vetch_proto::mvccpb;
 
-pub(super) fn put_request(put: &Put) -> pb::PutRequest {
+pub(crate) fn put_request(put: &Put) -> pb::PutRequest {
     pb::PutRequest {
         key: put.key.to_bytes(),
         value: put.value.to_bytes(),
@@ -18,7 +18,7 @@ pub(super) fn put_request(put: &Put) -> pb::PutRequest {
     }
 }
 
-pub(super) fn range_request(range: &Range) -> pb::RangeRequest {
+pub(crate) fn range_request(range: &Range) -> pb::RangeRequest {
     pb::RangeRequest {
         key: range.range.key.to_bytes(),
         range_end: range.range.end.to_bytes(),
@@ -28,7 +28,7 @@ pub(super) fn range_request(range: &Range) -> pb::RangeRequest {
     }
 }
 
-pub(super) fn delete_request(delete: &Delete) -> pb::DeleteRangeRequest {
+pub(crate) fn delete_request(delete: &Delete) -> pb::DeleteRangeRequest {
     pb::DeleteRangeRequest {
         key: delete.range.key.to_bytes(),
         range_end: delete.range.end.to_bytes(),
@@ -36,7 +36,7 @@ pub(super) fn delete_request(delete: &Delete) -> pb::DeleteRangeRequest {
     }
 }
 
-pub(super) fn txn_request(txn: &Txn) -> pb::TxnRequest {
+pub(crate) fn txn_request(txn: &Txn) -> pb::TxnRequest {
     let steps = |steps: &[Step]| steps.iter().map(request_op).collect();
     pb::TxnRequest {
         compare: txn.compares.iter().map(compare).collect(),
@@ -78,11 +78,11 @@ fn compare(wanted: &Compare) -> pb::Compare {
     }
 }
 
-pub(super) fn revision(header: Option<&pb::ResponseHeader>) -> Revision {
+pub(crate) fn revision(header: Option<&pb::ResponseHeader>) -> Revision {
     Revision(header.map_or(0, |header| header.revision))
 }
 
-pub(super) fn key_value(kv: mvccpb::KeyValue) -> KeyValue {
+pub(crate) fn key_value(kv: mvccpb::KeyValue) -> KeyValue {
     KeyValue {
         key: Blob::from(kv.key),
         value: Blob::from(kv.value),
@@ -93,22 +93,22 @@ pub(super) fn key_value(kv: mvccpb::KeyValue) -> KeyValue {
     }
 }
 
-pub(super) fn put_answer(response: pb::PutResponse) -> Answer {
+pub(crate) fn put_answer(response: pb::PutResponse) -> Answer {
     Answer::Put { prev: response.prev_kv.map(key_value) }
 }
 
-pub(super) fn range_answer(response: pb::RangeResponse) -> Answer {
+pub(crate) fn range_answer(response: pb::RangeResponse) -> Answer {
     let kvs = response.kvs.into_iter().map(key_value).collect();
     Answer::Range { kvs, count: response.count }
 }
 
-pub(super) fn delete_answer(response: pb::DeleteRangeResponse) -> Answer {
+pub(crate) fn delete_answer(response: pb::DeleteRangeResponse) -> Answer {
     let prev = response.prev_kvs.into_iter().map(key_value).collect();
     Answer::Delete { deleted: response.deleted, prev }
 }
 
 /// An answer of no known kind is left out, which the checkers see as one too few.
-pub(super) fn txn_answer(response: pb::TxnResponse) -> Answer {
+pub(crate) fn txn_answer(response: pb::TxnResponse) -> Answer {
     use response_op::Response;
     let answer = |op: pb::ResponseOp| match op.response? {
         Response::ResponsePut(response) => Some(put_answer(response)),
@@ -120,7 +120,7 @@ pub(super) fn txn_answer(response: pb::TxnResponse) -> Answer {
     Answer::Txn { succeeded: response.succeeded, answers }
 }
 
-pub(super) fn event(event: mvccpb::Event) -> Event {
+pub(crate) fn event(event: mvccpb::Event) -> Event {
     let kind = match event.r#type() {
         mvccpb::event::EventType::Put => EventKind::Put,
         mvccpb::event::EventType::Delete => EventKind::Delete,
@@ -132,7 +132,7 @@ pub(super) fn event(event: mvccpb::Event) -> Event {
     }
 }
 
-pub(super) fn watch_request(spec: &WatchSpec) -> pb::WatchRequest {
+pub(crate) fn watch_request(spec: &WatchSpec) -> pb::WatchRequest {
     use pb::watch_create_request::FilterType;
     let filter = |filter: &Filter| match filter {
         Filter::NoPut => FilterType::Noput.into(),
@@ -152,7 +152,7 @@ pub(super) fn watch_request(spec: &WatchSpec) -> pb::WatchRequest {
     pb::WatchRequest { request_union: Some(request) }
 }
 
-pub(super) fn progress_request() -> pb::WatchRequest {
+pub(crate) fn progress_request() -> pb::WatchRequest {
     let progress = pb::WatchProgressRequest {};
     let request = pb::watch_request::RequestUnion::ProgressRequest(progress);
     pb::WatchRequest { request_union: Some(request) }

@@ -21,17 +21,17 @@ const LEASED_KEYS: u64 = 10;
 
 /// What every client does.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Load {
+pub(crate) struct Load {
     /// Keys all clients share; few, so that they collide.
-    pub(super) keys: u32,
+    pub(crate) keys: u32,
     /// Longest pause between two operations of a client.
-    pub(super) pause: Duration,
+    pub(crate) pause: Duration,
     /// Whether to grant leases and attach keys to them.
-    pub(super) leases: bool,
+    pub(crate) leases: bool,
 }
 
 /// One client and what it has learned.
-pub(super) struct Client {
+pub(crate) struct Client {
     id: u32,
     load: Load,
     random: StdRng,
@@ -43,7 +43,7 @@ pub(super) struct Client {
 }
 
 impl Client {
-    pub(super) fn new(id: u32, load: Load, seed: u64, recorder: Recorder) -> Self {
+    pub(crate) fn new(id: u32, load: Load, seed: u64, recorder: Recorder) -> Self {
         Self {
             id,
             load,
@@ -116,7 +116,7 @@ impl Client {
         Put { key, lease, ..self.put() }
     }
 
-    fn draw(&mut self) -> Op {
+    pub(crate) fn draw(&mut self) -> Op {
         match self.random.random_range(0..100) {
             0..35 => Op::Put(self.put()),
             35..55 => Op::Range(self.read(KeyRange::single)),
@@ -190,7 +190,7 @@ impl Client {
         }
     }
 
-    fn learn(&mut self, op: &Op, response: &Response) {
+    pub(crate) fn learn(&mut self, op: &Op, response: &Response) {
         self.newest = self.newest.max(response.revision);
         match (op, &response.answer) {
             (Op::Range(range), Answer::Range { kvs, .. }) => {

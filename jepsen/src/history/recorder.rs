@@ -2,8 +2,9 @@
 
 use super::{Op, Operation, Outcome};
 use serde::{Deserialize, Serialize};
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A moment of a run: a logical position, which is what checkers use, and the time for people.
 #[derive(
@@ -24,11 +25,14 @@ pub struct OpId(usize);
 ///
 /// An operation that is begun and never finished stays `Unknown`: a client that is torn down in
 /// the middle of a call loses nothing of what the checker must consider.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Recorder {
     shared: Arc<Mutex<Recording>>,
-    started: Instant,
+    clock: Arc<Clock>,
 }
+
+/// Time since the run began.
+type Clock = dyn Fn() -> Duration + Send + Sync;
 
 #[derive(Debug, Default)]
 struct Recording {
@@ -38,11 +42,23 @@ struct Recording {
 
 impl Default for Recorder {
     fn default() -> Self {
-        Self { shared: Arc::default(), started: Instant::now() }
+        let started = Instant::now();
+        Self::with_clock(move || started.elapsed())
+    }
+}
+
+impl fmt::Debug for Recorder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Recorder").field("operations", &self.len()).finish_non_exhaustive()
     }
 }
 
 impl Recorder {
+    /// A recorder whose stamps show another clock's time, such as a simulated one's.
+    pub fn with_clock(clock: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
+        Self { shared: Arc::default(), clock: Arc::new(clock) }
+    }
+
     /// Records that `client` is about to send `op`.
     pub fn begin(&self, client: u32, op: Op) -> OpId {
         self.with(|recording, invoke| {
@@ -92,7 +108,7 @@ impl Recorder {
     /// The stamp is taken under the lock, so the order of stamps is the order of the recording.
     fn with<T>(&self, record: impl FnOnce(&mut Recording, Stamp) -> T) -> T {
         let mut recording = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-        let nanos = u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        let nanos = u64::try_from((self.clock)().as_nanos()).unwrap_or(u64::MAX);
         let stamp = Stamp { order: recording.next_order, nanos };
         recording.next_order += 1;
         record(&mut recording, stamp)

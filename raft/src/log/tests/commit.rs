@@ -130,25 +130,3 @@ fn a_stalled_disk_delays_its_own_answers_only() {
         assert!(start.elapsed() >= extra);
     });
 }
-
-/// A purge overtakes whoever reads for a peer: what follows the gap is not what was asked for.
-#[test]
-fn entries_behind_a_purge_do_not_pass_for_the_ones_before_it() {
-    use openraft::RaftLogReader;
-
-    let disk = SimDisk::inline(1);
-    let mut store = open_with(&disk, LARGE).unwrap().unwrap();
-    store.append_entries((0..10).map(|index| entry(1, index, 10)), drop).unwrap();
-    let purged = entry(1, 5, 0).log_id;
-    store.purge_upto(purged).unwrap();
-    let mut read = |from| {
-        let entries =
-            RaftLogReader::<crate::types::TypeConfig<SimRuntime>>::limited_get_log_entries(
-                &mut store, from, 10,
-            );
-        let entries = futures::executor::block_on(entries).unwrap();
-        entries.into_iter().map(|entry| entry.log_id.index).collect::<Vec<_>>()
-    };
-    assert_eq!(read(3), [0; 0]);
-    assert_eq!(read(6), [6, 7, 8, 9]);
-}

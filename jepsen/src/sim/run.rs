@@ -1,0 +1,163 @@
+//! One world from its seed to the verdict.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::join_all;
+use openraft_rt::AsyncRuntime;
+use openraft_rt_sim::SimRuntime;
+
+use super::clients;
+use super::coverage::{Coverage, Reached};
+use super::process::world_time;
+use super::shape::Shape;
+use super::watchers::Watcher;
+use super::world::{Death, World};
+use super::{finale, nemesis};
+use crate::harness::{Evidence, judge};
+
+/// What came of a world.
+#[derive(Debug)]
+pub struct Report {
+    /// Its seed.
+    pub seed: u64,
+    /// Everything that must not be; empty is a pass.
+    pub violations: Vec<String>,
+    /// What it came across.
+    pub coverage: Coverage,
+    /// The event log.
+    pub events: Vec<String>,
+    /// Over everything that was noticed: equal in every run of the seed.
+    pub hash: u64,
+    /// Operations that clients began.
+    pub operations: usize,
+    /// Virtual time it took.
+    pub took: Duration,
+}
+
+impl Report {
+    /// The command that runs this world again, and shows it.
+    pub fn replay(&self) -> String {
+        format!("cargo run --release -p vetch-jepsen --bin sim -- --seed {} --trace", self.seed)
+    }
+}
+
+type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Runs the world of `shape`.
+pub fn run(shape: &Shape) -> Report {
+    let mut runtime = SimRuntime::with_seed(shape.seed);
+    runtime.block_on(live(shape))
+}
+
+async fn live(shape: &Shape) -> Report {
+    let world = World::new(shape.clone());
+    world.trace.note(format_args!("{shape:?}"));
+    let look = SimRuntime::spawn(look(Arc::clone(&world)));
+    join_all(world.ids().into_iter().map(|id| {
+        let world = Arc::clone(&world);
+        async move { world.boot(id).await }
+    }))
+    .await;
+    let clients = SimRuntime::spawn(join_all(client_tasks(&world)));
+    let watchers = SimRuntime::spawn(join_all(watcher_tasks(&world)));
+    nemesis::run(Arc::clone(&world)).await;
+    world.end();
+    drop(clients.await);
+    let ended = finale::run(&world).await;
+    let final_keys = match ended {
+        Ok(keys) => Some(keys),
+        Err(stuck) => {
+            world.oracle.violated(stuck.to_string());
+            None
+        }
+    };
+    world.look_for_panics();
+    drop((look, watchers));
+    let report = verdict(&world, final_keys);
+    for id in world.ids() {
+        world.die(id, Death::Kill);
+    }
+    report
+}
+
+fn client_tasks(world: &Arc<World>) -> Vec<Task> {
+    let shape = &world.shape;
+    let mut tasks: Vec<Task> = Vec::new();
+    for id in 0..shape.clients {
+        tasks.push(Box::pin(clients::mixed(Arc::clone(world), id)));
+    }
+    for id in 0..shape.controllers {
+        tasks.push(Box::pin(clients::controller(Arc::clone(world), 100 + id)));
+    }
+    for id in 0..shape.holders {
+        tasks.push(Box::pin(clients::holder(Arc::clone(world), 200 + id)));
+    }
+    tasks.push(Box::pin(clients::compactor(Arc::clone(world), 300)));
+    tasks
+}
+
+fn watcher_tasks(world: &Arc<World>) -> Vec<Task> {
+    let mut tasks: Vec<Task> = Vec::new();
+    for member in world.ids() {
+        for number in 0..world.shape.watchers {
+            let watcher = Watcher::new(world, member, number);
+            let world = Arc::clone(world);
+            world.watcher_began();
+            tasks.push(Box::pin(async move {
+                watcher.run().await;
+                world.watcher_ended();
+            }));
+        }
+    }
+    tasks
+}
+
+/// Looks at all members, again and again.
+async fn look(world: Arc<World>) {
+    let mut leading = std::collections::BTreeMap::new();
+    loop {
+        for life in world.all_up() {
+            if life.process.is_paused() {
+                continue;
+            }
+            let status = life.status();
+            if status.is_leader {
+                world.leads(life.id, status.term);
+                if leading.insert(status.term, life.id).is_none() {
+                    world.coverage.reach(Reached::Election);
+                    world.trace.note(format_args!("m{} leads in term {}", life.id, status.term));
+                }
+            }
+            if status.applied > status.committed {
+                world.oracle.violated(format!("m{} applies what is not committed", life.id));
+            }
+        }
+        SimRuntime::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+fn verdict(world: &Arc<World>, final_keys: Option<Vec<crate::history::KeyValue>>) -> Report {
+    let mut log = world.oracle.history();
+    log.compacted_at(world.compacted());
+    let history = world.recorder.history();
+    let operations = history.len();
+    let watches = world.sessions.all();
+    if let Some(final_keys) = final_keys {
+        let evidence = Evidence { history, watches, log, final_keys };
+        for finding in judge(&evidence) {
+            world.oracle.violated(finding.to_string());
+        }
+    }
+    Report {
+        seed: world.shape.seed,
+        violations: world.oracle.violations(),
+        coverage: world.coverage.clone(),
+        events: world.trace.lines(),
+        hash: world.trace.hash(),
+        operations,
+        took: world_time(),
+    }
+}
