@@ -9,12 +9,13 @@ use openraft_rt_sim::SimRuntime;
 use parking_lot::Mutex;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
-use vetch_raft::disk::Disk;
 use vetch_raft::disk::sim::SimDisk;
+use vetch_raft::disk::{Disk, FileName};
 use vetch_raft::log::reader::{self, Listing};
+use vetch_raft::manifest::Manifest;
 use vetch_raft::platform::sim::Sim;
 use vetch_raft::transport::sim::SimNetwork;
-use vetch_storage::{NodeId, Term};
+use vetch_storage::{LogIndex, NodeId, Term};
 
 use super::clock::Rate;
 use super::coverage::{Coverage, Fault, Reached};
@@ -318,7 +319,7 @@ impl World {
                 let purged = found.as_ref().is_some_and(|log| log.purged.is_some());
                 self.coverage.add(Reached::Purged, u64::from(purged));
                 self.trace.mix(found.as_ref().map(|log| (log.entries.len(), log.leftover)));
-                self.oracle.log_found(NodeId(id), found.as_ref());
+                self.oracle.log_found(NodeId(id), found.as_ref(), installed(sim));
             }
             Err(error) => self.trace.note(format_args!("m{id}'s log cannot be read: {error}")),
         }
@@ -468,4 +469,14 @@ impl World {
 fn end_of_log(sim: &Sim) -> Option<u64> {
     let found: Option<Listing> = reader::list(&sim.disk(&wal_dir())).ok().flatten();
     found.and_then(|log| log.last).map(|last| last.index)
+}
+
+/// Up to where the state reaches that a member last got from a peer and put in use.
+fn installed(sim: &Sim) -> LogIndex {
+    let (home, name) = (sim.disk(&data_dir()), FileName::new("MANIFEST"));
+    let files = home.list().unwrap_or_default();
+    let len = files.iter().find(|file| file.name == name).map_or(0, |file| file.len);
+    let bytes = home.read(&name, 0, usize::try_from(len).unwrap_or(0)).unwrap_or_default();
+    let manifest = Manifest::decode(&home.path(&name), &bytes);
+    manifest.map_or(LogIndex(0), |manifest| manifest.state.installed)
 }

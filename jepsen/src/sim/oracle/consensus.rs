@@ -8,7 +8,7 @@ use vetch_proto::vetchpb::{
     AppendReply, AppendRequest, LogPosition, Matched, PeerReply, PeerRequest, append_reply,
 };
 use vetch_raft::log::reader::Listing;
-use vetch_storage::NodeId;
+use vetch_storage::{LogIndex, NodeId};
 
 use super::state::Applies;
 use crate::sim::trace::hash_of;
@@ -148,13 +148,23 @@ impl Consensus {
         }
     }
 
-    pub(super) fn log_found(&self, member: NodeId, found: Option<&Listing>) -> Vec<String> {
+    /// What a member has on disk, before it starts: its log, and up to where a peer's state it put in
+    /// use reaches, which is in its engine. A crash may come between that and the log's purge.
+    pub(super) fn log_found(
+        &self,
+        member: NodeId,
+        found: Option<&Listing>,
+        installed: LogIndex,
+    ) -> Vec<String> {
         let promise = self.promise(member);
         let mut broken = Vec::new();
         if let Some((term, candidate)) = promise.vote {
-            let found = found.and_then(|log| log.vote).map(|vote| vote.leader_id);
+            let found = found.and_then(|log| log.vote);
+            // The term's leader takes the place of a vote for somebody else: a quorum has elected it,
+            // and no candidate of that term is voted for after that.
             let kept = found.is_some_and(|found| {
-                found.term > term || (found.term == term && found.voted_for == candidate)
+                let same = found.committed || found.leader_id.voted_for == candidate;
+                found.leader_id.term > term || (found.leader_id.term == term && same)
             });
             if !kept {
                 broken.push(format!(
@@ -165,8 +175,10 @@ impl Consensus {
         }
         if let Some((term, index)) = promise.entry {
             let last = found.and_then(|log| log.last);
-            let kept =
+            let in_log =
                 last.is_some_and(|last| last.index >= index || last.leader_id.term > promise.term);
+            // openraft counts entries from 0.
+            let kept = in_log || installed.0 > index;
             if !kept {
                 broken.push(format!(
                     "member {} said to have entry {index} of term {term} on disk, and its log ends \

@@ -18,7 +18,7 @@ use vetch_proto::vetchpb::proposal::Command;
 use vetch_proto::vetchpb::{AppendReply, AppendRequest, PeerReply, PeerRequest};
 use vetch_raft::log::reader::Listing;
 use vetch_storage::engine::mem::MemEngine;
-use vetch_storage::{Applied, LeaseId, NodeId, ReadView, Term};
+use vetch_storage::{Applied, LeaseId, LogIndex, NodeId, ReadView, Term};
 
 use self::consensus::Consensus;
 use self::leases::Leases;
@@ -80,9 +80,10 @@ impl Oracle {
         self.shared.inner.lock().consensus.promise(member)
     }
 
-    /// A member's log as it is found before the member starts.
-    pub fn log_found(&self, member: NodeId, found: Option<&Listing>) {
-        let broken = self.shared.inner.lock().consensus.log_found(member, found);
+    /// A member's log as it is found before the member starts, and the end of the state it last got from
+    /// a peer.
+    pub fn log_found(&self, member: NodeId, found: Option<&Listing>, installed: LogIndex) {
+        let broken = self.shared.inner.lock().consensus.log_found(member, found, installed);
         self.report(broken);
     }
 
@@ -202,3 +203,6 @@ impl Overhear for Oracle {
         self.report(broken);
     }
 }
+
+#[cfg(test)]
+mod tests;
