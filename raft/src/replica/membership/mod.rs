@@ -1,6 +1,6 @@
 //! Who is in the group: changes of it, one member at a time.
 //!
-//! - [`rules`]: what etcd allows, decided on plain data. `change`: carried out by the leader. `ask`: by
+//! - `rules`: what etcd allows, decided on plain data. `change`: carried out by the leader. `ask`: by
 //!   way of the leader, from any member. `tend`: what follows a change by itself.
 //!
 //! A change is one log entry, which holds the sets of voters and learners and what becomes of the member
