@@ -82,8 +82,8 @@ fn a_refused_configuration_is_one_json_line_and_exits_1() {
         (&["--heartbeat-interval=0"][..], &[][..], "--heartbeat-interval must be >0 (set to 0ms)"),
         (
             &[],
-            &[("ETCD_PEER_AUTO_TLS", "true")],
-            "--peer-auto-tls=true is not supported: TLS between members is not built yet",
+            &[("ETCD_PEER_CRL_FILE", "revoked.pem")],
+            "--peer-crl-file=revoked.pem is not supported: revocation lists are not built",
         ),
         (&["--log-outputs=/nonexistent/x"], &[], "log output /nonexistent/x: "),
         (&["grpc-proxy", "start"], &[], "the gRPC proxy is not built"),
