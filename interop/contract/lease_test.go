@@ -200,7 +200,13 @@ func TestManyLeasesExpire(t *testing.T) {
 	f.grant(n+1, 1000)
 	f.putLeased("stays", n+1)
 	harness.Eventually(t, expiryPatience, "1000 leases expire", func() bool { return len(f.leases()) == 1 })
-	want(t, "keys left", brief(f.get(&pb.RangeRequest{Key: everything, RangeEnd: everything, KeysOnly: true}).Kvs), "stays=@12")
+	// Where granting takes longer than the leases last, the first end before the last begin: the keys are
+	// told by name, not by revision.
+	left := []string{}
+	for _, kv := range f.get(&pb.RangeRequest{Key: everything, RangeEnd: everything, KeysOnly: true}).Kvs {
+		left = append(left, string(kv.Key))
+	}
+	want(t, "keys left", fmt.Sprint(left), "[stays]")
 }
 
 func TestLeasesSurviveRestart(t *testing.T) {
