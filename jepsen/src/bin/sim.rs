@@ -49,6 +49,9 @@ impl FormatTime for VirtualTime {
     }
 }
 
+/// Worlds between two lines that say how far a run is, where no bar does.
+const LINE_EVERY: u64 = 100;
+
 thread_local! {
     /// The world that runs on this thread, for the message of a panic.
     static SEED: Cell<Option<u64>> = const { Cell::new(None) };
@@ -121,9 +124,16 @@ fn many(args: &Args) -> bool {
         |seed| SEED.set(Some(seed)),
         |report| {
             if let Some(violation) = report.violations.first() {
-                bar.println(format!("seed {}: {violation}", report.seed));
+                // Not the bar's own print, which is silent where there is no terminal: a run that is
+                // interrupted has said by then what it found.
+                bar.suspend(|| println!("seed {}: {violation}", report.seed));
             }
             bar.inc(1);
+            let done = bar.position();
+            if !args.hash && bar.is_hidden() && done.is_multiple_of(LINE_EVERY) {
+                let seconds = bar.elapsed().as_secs();
+                println!("{done} of {} worlds after {seconds} s", args.seeds);
+            }
         },
     );
     bar.finish_and_clear();

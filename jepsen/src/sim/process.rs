@@ -11,7 +11,7 @@ use std::fmt;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -92,6 +92,24 @@ impl fmt::Debug for Process {
     }
 }
 
+/// Tells whether a process is still held by anything, without holding it.
+#[derive(Clone)]
+pub(super) struct Remains(Weak<Shared>);
+
+impl Remains {
+    /// Nothing has it any more: no task, no machine, no member.
+    pub(super) fn are_gone(&self) -> bool {
+        self.0.strong_count() == 0
+    }
+}
+
+impl fmt::Debug for Remains {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = self.0.upgrade().map(|shared| shared.name.clone());
+        f.debug_struct("Remains").field("of", &name).finish()
+    }
+}
+
 impl Process {
     /// A running process whose clock goes at `rate`.
     pub fn new(name: impl Into<String>, rate: Rate) -> Self {
@@ -102,6 +120,11 @@ impl Process {
     /// The process whose code runs here and now, if any.
     pub fn current() -> Option<Self> {
         CURRENT.with_borrow(Clone::clone)
+    }
+
+    /// What will be left of it.
+    pub(super) fn remains(&self) -> Remains {
+        Remains(Arc::downgrade(&self.shared))
     }
 
     /// How fast its clock goes.

@@ -49,24 +49,31 @@ type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// Runs the world of `shape`.
 pub fn run(shape: &Shape) -> Report {
     let mut runtime = SimRuntime::with_seed(shape.seed);
-    runtime.block_on(live(shape))
+    let (mut report, lives) = runtime.block_on(async {
+        let world = World::new(shape.clone());
+        (live(&world).await, world.remains())
+    });
+    drop(runtime);
+    // Thousands of worlds run in one process, one after another: none may leave anything.
+    let left = lives.into_iter().filter(|life| !life.are_gone());
+    report.violations.extend(left.map(|life| format!("held after the end of the world: {life:?}")));
+    report
 }
 
-async fn live(shape: &Shape) -> Report {
-    let world = World::new(shape.clone());
-    world.trace.note(format_args!("{shape:?}"));
-    let look = SimRuntime::spawn(look(Arc::clone(&world)));
+async fn live(world: &Arc<World>) -> Report {
+    world.trace.note(format_args!("{:?}", world.shape));
+    let look = SimRuntime::spawn(look(Arc::clone(world)));
     join_all(world.ids().into_iter().map(|id| {
-        let world = Arc::clone(&world);
+        let world = Arc::clone(world);
         async move { world.boot(id).await }
     }))
     .await;
-    let clients = SimRuntime::spawn(join_all(client_tasks(&world)));
-    let watchers = SimRuntime::spawn(join_all(watcher_tasks(&world)));
-    nemesis::run(Arc::clone(&world)).await;
+    let clients = SimRuntime::spawn(join_all(client_tasks(world)));
+    let watchers = SimRuntime::spawn(join_all(watcher_tasks(world)));
+    nemesis::run(Arc::clone(world)).await;
     world.end();
     drop(clients.await);
-    let ended = finale::run(&world).await;
+    let ended = finale::run(world).await;
     let final_keys = match ended {
         Ok(keys) => Some(keys),
         Err(stuck) => {
@@ -76,7 +83,7 @@ async fn live(shape: &Shape) -> Report {
     };
     world.look_for_panics();
     drop((look, watchers));
-    let report = verdict(&world, final_keys);
+    let report = verdict(world, final_keys);
     for id in world.ids() {
         world.die(id, Death::Kill);
     }
@@ -159,5 +166,38 @@ fn verdict(world: &Arc<World>, final_keys: Option<Vec<crate::history::KeyValue>>
         hash: world.trace.hash(),
         operations,
         took: world_time(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sim::coverage::Fault;
+    use crate::sim::process::Remains;
+
+    /// Runs a world; how many lives it had, and who of them is not let go of when it is over.
+    fn left_of(shape: Shape) -> (usize, Vec<Remains>) {
+        let mut runtime = SimRuntime::with_seed(shape.seed);
+        let (world, lives) = runtime.block_on(async {
+            let world = World::new(shape);
+            live(&world).await;
+            (Arc::downgrade(&world), world.remains())
+        });
+        drop(runtime);
+        assert!(world.upgrade().is_none(), "something holds the world");
+        let left = lives.iter().filter(|life| !life.are_gone()).cloned().collect();
+        (lives.len(), left)
+    }
+
+    #[test]
+    fn a_finished_world_is_freed() {
+        let calm = Shape { members: 3, ..Shape::of(2) }.with_faults([]);
+        let (lives, left) = left_of(calm.clone());
+        assert_eq!(lives, 3);
+        assert!(left.is_empty(), "of a calm world: {left:?}");
+        let deaths = [Fault::Kill, Fault::PowerCut, Fault::Restart, Fault::TornWrite, Fault::Pause];
+        let (lives, left) = left_of(calm.with_faults(deaths));
+        assert!(lives > 6, "{lives}");
+        assert!(left.is_empty(), "of one with deaths: {left:?}");
     }
 }

@@ -22,7 +22,7 @@ use super::coverage::{Coverage, Fault, Reached};
 use super::life::{Life, data_dir, wal_dir};
 use super::machine::{Machine, Overhear};
 use super::oracle::Oracle;
-use super::process::{Gone, Process, world_time};
+use super::process::{Gone, Process, Remains, world_time};
 use super::shape::Shape;
 use super::trace::Trace;
 use crate::harness::watchers::Sessions;
@@ -46,6 +46,8 @@ pub struct World {
     pub(crate) sessions: Sessions,
     members: Mutex<BTreeMap<u64, Member>>,
     progress: Mutex<Progress>,
+    /// Of every process there was.
+    remains: Mutex<Vec<Remains>>,
 }
 
 /// How far the run is.
@@ -132,6 +134,7 @@ impl World {
             sessions: Sessions::default(),
             members: Mutex::new(members),
             progress: Mutex::default(),
+            remains: Mutex::default(),
             shape,
             network,
             trace,
@@ -282,6 +285,7 @@ impl World {
             let rate = self.rate(&mut member.random);
             member.lives += 1;
             let process = Process::new(format!("m{id}.{}", member.lives), rate);
+            self.remains.lock().push(process.remains());
             member.place = Place::Booting(process.clone());
             let sim = member.sim.clone();
             let log = self.shape.log;
@@ -449,6 +453,11 @@ impl World {
             disk.flip(&file.name, at, mask);
             Some(format!("{} at {at}", file.name))
         })
+    }
+
+    /// What is left of each life there was.
+    pub(super) fn remains(&self) -> Vec<Remains> {
+        self.remains.lock().clone()
     }
 
     /// Panics of the processes that still run.

@@ -94,13 +94,15 @@ impl Sim {
     /// from now on; `seed` decides the fate of what was not flushed.
     #[must_use]
     pub fn power_cut(&self, seed: u64) -> Self {
-        self.after(self.engines.lock().crash(MemEngine::crash), |disk| disk.power_cut(seed))
+        let engines = self.engines.lock().crash(MemEngine::crash);
+        self.after(engines, |disk| disk.power_cut(seed))
     }
 
     /// What the next process finds after this one was killed.
     #[must_use]
     pub fn process_killed(&self) -> Self {
-        self.after(self.engines.lock().crash(MemEngine::crash_live), SimDisk::process_killed)
+        let engines = self.engines.lock().crash(MemEngine::crash_live);
+        self.after(engines, SimDisk::process_killed)
     }
 
     /// This machine with another engine, as after a folder was replaced.

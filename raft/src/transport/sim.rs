@@ -195,6 +195,13 @@ impl SimTransport {
     /// The machine has no effect on others any more.
     pub(crate) fn die(&self) {
         self.machine.store(false, Ordering::Release);
+        // Nobody hears it again, and what it holds leads back to this network: it would keep both.
+        let ours = |member: &Arc<Member>| Arc::ptr_eq(&member.machine, &self.machine);
+        let gone: Vec<Arc<Member>> = {
+            let members = &mut self.network.world.lock().members;
+            members.extract_if(.., |_, member| ours(member)).map(|(_, member)| member).collect()
+        };
+        drop(gone);
     }
 }
 

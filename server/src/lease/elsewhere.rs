@@ -1,7 +1,7 @@
 //! A lease's time, asked of the leader by a member that does not keep it.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::Weak;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,8 +19,9 @@ use super::clock::{LeaseClock, Time};
 use super::group::Group;
 use crate::rpc::Refusal;
 
-/// What this member's lease clock answers others.
-pub(super) struct ForOthers<G: Group>(pub(super) Arc<LeaseClock<G>>);
+/// What this member's lease clock answers others. The group holds it, and the clock the group: it must
+/// not hold the clock.
+pub(super) struct ForOthers<G: Group>(pub(super) Weak<LeaseClock<G>>);
 
 impl<G: Group> fmt::Debug for ForOthers<G> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -30,8 +31,9 @@ impl<G: Group> fmt::Debug for ForOthers<G> {
 
 impl<G: Group> Answers for ForOthers<G> {
     fn answer(&self, question: Bytes, within: Duration) -> BoxFuture<'static, Option<Bytes>> {
-        let clock = Arc::clone(&self.0);
+        let clock = self.0.upgrade();
         async move {
+            let clock = clock?;
             let answer =
                 <G::Runtime as AsyncRuntime>::timeout(within, clock.answer(question)).await;
             answer.ok().flatten().map(|answer| answer.encode_to_vec().into())

@@ -52,7 +52,7 @@ impl<P: Platform> Leases<P> {
         metrics: LeaseMetrics,
         stop: CancellationToken,
     ) -> <P::Runtime as AsyncRuntime>::JoinHandle<()> {
-        replica.answer_with(Arc::new(ForOthers(Arc::clone(&self.clock))));
+        replica.answer_with(Arc::new(ForOthers(Arc::downgrade(&self.clock))));
         let driver = self.clock.start(replica, metrics, stop);
         <P::Runtime as AsyncRuntime>::spawn(driver)
     }
