@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 
 /// Blocks given back at once. A device that is told of unused blocks (`discard`) is busy with them for as
-/// long as they are many: 64 MiB held up a synced write beside them by 15 ms.
+/// long as they are many, and a synced write beside them waits.
 const STEP: u64 = 1 << 20;
 
 /// Cuts the file to nothing, piece by piece; to be called before its last name or handle goes, which

@@ -55,6 +55,12 @@ pub trait Platform: Debug + Clone + Send + Sync + 'static {
         1 << 20
     }
 
+    /// Bytes of a received state that are written and synced at once, about: few enough that others who
+    /// use the disk hardly notice.
+    fn snapshot_run_bytes(&self) -> usize {
+        4 * self.snapshot_chunk_bytes()
+    }
+
     /// The right to use `dir`; `None` while another process has it.
     fn try_lock(&self, dir: &Path) -> io::Result<Option<DirLock>>;
 

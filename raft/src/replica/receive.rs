@@ -234,7 +234,8 @@ impl<P: Platform> Inner<P> {
 
     async fn begin_import(&self) -> Result<(u64, Import<P::Engine>), ReceiveError> {
         let Begun { generation, engine } = self.engines.begin().await?;
-        let import = self.platform.blocking(move || Import::new(engine)).await?;
+        let run_bytes = self.platform.snapshot_run_bytes();
+        let import = self.platform.blocking(move || Import::new(engine, run_bytes)).await?;
         Ok((generation, import))
     }
 

@@ -19,6 +19,8 @@ pub use super::mem::Fault;
 pub enum Call {
     /// [`Engine::apply`].
     Apply,
+    /// [`Engine::load`].
+    Load,
     /// [`Engine::persist`].
     Persist,
     /// [`Engine::get`].
@@ -31,7 +33,8 @@ pub enum Call {
 
 impl Call {
     /// Every call.
-    pub const ALL: [Self; 5] = [Self::Apply, Self::Persist, Self::Get, Self::Scan, Self::Maintain];
+    pub const ALL: [Self; 6] =
+        [Self::Apply, Self::Load, Self::Persist, Self::Get, Self::Scan, Self::Maintain];
 }
 
 /// Which call fails, and how. Clones are the same plan.
@@ -107,6 +110,11 @@ impl<E: Engine> Engine for FailingEngine<E> {
         self.inner.apply(batch)
     }
 
+    fn load(&self, family: Family, pairs: Vec<(Bytes, Bytes)>) -> Result<(), Fatal> {
+        self.check_write(Call::Load)?;
+        self.inner.load(family, pairs)
+    }
+
     fn get(&self, family: Family, key: &[u8]) -> Result<Option<Bytes>, Fatal> {
         self.check(Call::Get)?;
         self.inner.get(family, key)
@@ -155,6 +163,7 @@ mod tests {
             let engine = FailingEngine::new(MemEngine::new(), Path::new("dir"), plan.clone());
             let carry_out = |call| match call {
                 Call::Apply => engine.apply(batch(1, vec![])),
+                Call::Load => engine.load(Family::State, vec![]),
                 Call::Persist => engine.persist().map(drop),
                 Call::Get => engine.get(Family::State, b"k").map(drop),
                 Call::Scan => engine

@@ -34,6 +34,7 @@ mod archive;
 mod damage;
 mod journal;
 mod layout;
+mod load;
 mod manifest;
 mod sizes;
 
@@ -222,6 +223,15 @@ impl Engine for FjallEngine {
         fjall_batch.insert(self.keyspace(Family::State), APPLIED_KEY, record.encode());
         fjall_batch.commit().map_err(|error| self.stop("writing a batch", error))?;
         self.applied.store(position.get(), Ordering::Release);
+        self.written.fetch_add(bytes as u64, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn load(&self, family: Family, pairs: Vec<(Bytes, Bytes)>) -> Result<(), Fatal> {
+        self.poison.check()?;
+        let bytes: usize = pairs.iter().map(|(key, value)| key.len() + value.len()).sum();
+        load::into_tables(self.keyspace(family), pairs)
+            .map_err(|error| self.stop(&format!("loading {}", name(family)), error))?;
         self.written.fetch_add(bytes as u64, Ordering::Relaxed);
         Ok(())
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::chunk::{self, ChunkError, Item, Total};
+use super::run::Run;
 use crate::engine::{Batch, Change, Engine, Family, Order};
 use crate::error::Fatal;
 use crate::schema::checksum::corrupt;
@@ -17,6 +18,7 @@ use crate::types::{LogId, LogIndex, Revision, Term};
 #[derive(Debug)]
 pub struct Import<E: Engine> {
     engine: Arc<E>,
+    run: Run,
     next: u32,
     total: Total,
     /// Written last, all at once.
@@ -51,18 +53,26 @@ pub enum ImportError {
         /// Here.
         found: String,
     },
+    /// The sender's keys do not ascend.
+    #[error("the snapshot has the keys of {family:?} in another order")]
+    Unsorted {
+        /// Where.
+        family: Family,
+    },
     /// The engine failed.
     #[error(transparent)]
     Fatal(#[from] Fatal),
 }
 
 impl<E: Engine> Import<E> {
-    /// Into `engine`, which must be empty.
-    pub fn new(engine: Arc<E>) -> Result<Self, ImportError> {
+    /// Into `engine`, which must be empty; about `run_bytes` are gathered before the engine is given
+    /// them.
+    pub fn new(engine: Arc<E>, run_bytes: usize) -> Result<Self, ImportError> {
         if engine.applied() != LogIndex(0) || total(engine.as_ref())? != Total::default() {
             return Err(ImportError::NotEmpty);
         }
-        Ok(Self { engine, next: 0, total: Total::default(), facts: Vec::new() })
+        let (run, total) = (Run::new(run_bytes), Total::default());
+        Ok(Self { engine, run, next: 0, total, facts: Vec::new() })
     }
 
     /// The number of the chunk that is due: where a broken transfer goes on.
@@ -84,7 +94,7 @@ impl<E: Engine> Import<E> {
     /// compared, and `Some` says what it is. Blocking.
     pub fn take(&mut self, chunk: Bytes) -> Result<Option<Imported>, ImportError> {
         let items = chunk::read(chunk, self.next)?;
-        let (mut changes, mut end) = (Vec::new(), None);
+        let mut end = None;
         for item in items {
             match item {
                 Item::Pair { family, key, value } => {
@@ -92,20 +102,20 @@ impl<E: Engine> Import<E> {
                     match family {
                         Family::State => self.facts.push((key, value)),
                         Family::Versions | Family::Revisions => {
-                            changes.push(Change::Put { family, key, value });
+                            self.run.add(self.engine.as_ref(), family, key, value)?;
                         }
                     }
                 }
                 Item::End(total) => end = Some(total),
             }
         }
-        self.engine.apply(Batch { changes, applied: None })?;
         self.next += 1;
         end.map(|end| self.finish(end)).transpose()
     }
 
     fn finish(&mut self, sent: Total) -> Result<Imported, ImportError> {
         compare(sent, self.total)?;
+        self.run.load(self.engine.as_ref())?;
         let imported = self.imported()?;
         let changes = std::mem::take(&mut self.facts)
             .into_iter()

@@ -11,6 +11,7 @@ mod chunk;
 mod export;
 mod facts;
 mod import;
+mod run;
 
 pub use chunk::ChunkError;
 pub use export::Export;

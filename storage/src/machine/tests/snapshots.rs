@@ -65,6 +65,9 @@ fn dump<E: Engine>(engine: &E) -> Vec<(Family, bytes::Bytes, bytes::Bytes)> {
         .collect()
 }
 
+/// A run of a few pairs.
+const RUN_BYTES: usize = 50;
+
 /// Sends `rig`'s state into `engine`, doing `beside` after each chunk.
 fn send<E: Engine>(
     rig: &mut Rig,
@@ -74,7 +77,7 @@ fn send<E: Engine>(
 ) -> (Arc<E>, Imported) {
     let engine = Arc::new(engine);
     let mut export = Export::new(rig.view());
-    let mut import = Import::new(Arc::clone(&engine)).unwrap();
+    let mut import = Import::new(Arc::clone(&engine), RUN_BYTES).unwrap();
     let mut imported = None;
     while let Some(chunk) = export.next_chunk(budget).unwrap() {
         assert_eq!(imported, None, "nothing comes behind the end");
@@ -196,7 +199,7 @@ fn a_receiver_on_any_engine_goes_on_as_the_sender_does() {
 fn a_chunk_that_is_damaged_or_out_of_order_is_refused_and_may_come_again() {
     let rig = rich();
     let mut export = Export::new(rig.view());
-    let mut import = Import::new(Arc::new(MemEngine::new())).unwrap();
+    let mut import = Import::new(Arc::new(MemEngine::new()), RUN_BYTES).unwrap();
     let chunks: Vec<_> = std::iter::from_fn(|| export.next_chunk(1_000).unwrap()).collect();
     assert!(chunks.len() > 3, "{}", chunks.len());
     let refusal = |result: Result<Option<Imported>, ImportError>| match result.unwrap_err() {
@@ -225,14 +228,14 @@ fn a_chunk_that_is_damaged_or_out_of_order_is_refused_and_may_come_again() {
 #[test]
 fn only_an_empty_engine_receives() {
     let rig = rich();
-    let refused = Import::new(Arc::clone(&rig.engine)).unwrap_err();
+    let refused = Import::new(Arc::clone(&rig.engine), RUN_BYTES).unwrap_err();
     assert!(matches!(refused, ImportError::NotEmpty));
     let half = Arc::new(MemEngine::new());
     let mut export = Export::new(rig.view());
-    let mut import = Import::new(Arc::clone(&half)).unwrap();
+    let mut import = Import::new(Arc::clone(&half), RUN_BYTES).unwrap();
     import.take(export.next_chunk(100).unwrap().unwrap()).unwrap();
     assert_eq!(half.applied(), LogIndex(0), "half a snapshot is no state");
-    assert!(matches!(Import::new(half).unwrap_err(), ImportError::NotEmpty));
+    assert!(matches!(Import::new(half, RUN_BYTES).unwrap_err(), ImportError::NotEmpty));
 }
 
 #[test]
@@ -241,7 +244,7 @@ fn a_record_that_the_engine_loses_or_alters_is_noticed() {
     let spoil = |change: &dyn Fn(&MemEngine) -> Change| {
         let engine = Arc::new(MemEngine::new());
         let mut export = Export::new(rig.view());
-        let mut import = Import::new(Arc::clone(&engine)).unwrap();
+        let mut import = Import::new(Arc::clone(&engine), RUN_BYTES).unwrap();
         let mut result = Ok(None);
         while let Some(chunk) = export.next_chunk(3_000).unwrap() {
             result = import.take(chunk);
@@ -268,7 +271,7 @@ fn an_engine_that_fails_ends_the_import_and_holds_no_state() {
     let rig = rich();
     let engine = Arc::new(MemEngine::new());
     let mut export = Export::new(rig.view());
-    let mut import = Import::new(Arc::clone(&engine)).unwrap();
+    let mut import = Import::new(Arc::clone(&engine), RUN_BYTES).unwrap();
     import.take(export.next_chunk(3_000).unwrap().unwrap()).unwrap();
     engine.fail_persist(1, Fault::Io);
     let failed = loop {
