@@ -9,6 +9,7 @@ mod disk;
 mod fill;
 mod load;
 mod metric;
+mod ports;
 mod procfs;
 mod report;
 mod rows;
@@ -16,7 +17,7 @@ mod server;
 
 use std::fs;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -28,6 +29,7 @@ use tokio::task::LocalSet;
 
 use crate::args::{Args, Group, Side};
 use crate::bench::Bench;
+use crate::ports::Ports;
 use crate::report::{Report, Row, table};
 use crate::rows::{big, get, join, keepalive, kill, leases, put, three, txn, watch};
 use crate::server::Program;
@@ -70,7 +72,8 @@ async fn run(args: Args) -> Result<ExitCode> {
     fs::create_dir_all(&dir).with_context(|| dir.display().to_string())?;
     let dir = dir.canonicalize()?;
     disk::require_disk(&dir)?;
-    let programs = args.sides().map(|side| program(&args, side, dir.clone()));
+    let ports = Ports::new();
+    let programs = args.sides().map(|side| program(&args, side, &dir, &ports));
     let programs = programs.collect::<Result<Vec<_>>>()?;
     let report = Report::new(args.quick);
     let mut bench = Bench { args, programs, report };
@@ -159,7 +162,7 @@ async fn measure(bench: &mut Bench) -> Vec<String> {
     failures
 }
 
-fn program(args: &Args, side: Side, dir: PathBuf) -> Result<Program> {
+fn program(args: &Args, side: Side, dir: &Path, ports: &Ports) -> Result<Program> {
     let (given, flags) = match side {
         Side::Etcd => (args.etcd_bin.clone(), args.etcd_arg.clone()),
         Side::Vetch => (args.vetch_bin.clone(), args.vetch_arg.clone()),
@@ -177,5 +180,6 @@ fn program(args: &Args, side: Side, dir: PathBuf) -> Result<Program> {
         }
     };
     ensure!(binary.is_file(), "{} is missing: {remedy}", binary.display());
-    Ok(Program { side, binary, flags, dir })
+    let (dir, ports) = (dir.to_owned(), ports.clone());
+    Ok(Program { side, binary, flags, dir, ports })
 }

@@ -1,7 +1,7 @@
 //! A server under load: a child process on loopback with a data folder of its own.
 
 use std::fs::File;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -15,6 +15,7 @@ use vetch_proto::etcdserverpb::RangeRequest;
 
 use crate::args::Side;
 use crate::connection::Connection;
+use crate::ports::Ports;
 
 /// Room for a million keys, their overwritten versions and etcd's free pages.
 const QUOTA: &str = "--quota-backend-bytes=8589934592";
@@ -27,6 +28,8 @@ pub(crate) struct Program {
     pub(crate) flags: Vec<String>,
     /// Where data folders are made.
     pub(crate) dir: PathBuf,
+    /// Where its servers listen.
+    pub(crate) ports: Ports,
 }
 
 impl Program {
@@ -70,7 +73,7 @@ impl Server {
     pub(crate) fn new(program: &Program, name: &str) -> Result<Self> {
         let folder =
             tempfile::Builder::new().prefix(program.side.name()).tempdir_in(&program.dir)?;
-        let [client, peer] = free_ports()?;
+        let [client, peer] = [program.ports.take()?, program.ports.take()?];
         let mut server = Self {
             program: program.clone(),
             folder,
@@ -223,11 +226,4 @@ pub(crate) async fn read(server: SocketAddr) -> Result<()> {
     let attempt = async { Ok(Connection::open(server).await?.kv().range(request).await?) };
     let answer: Result<_> = timeout(Duration::from_secs(5), attempt).await?;
     answer.map(drop)
-}
-
-/// Two ports nobody listens on now; the listeners are held until both are known.
-fn free_ports() -> Result<[SocketAddr; 2]> {
-    let first = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    let second = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    Ok([first.local_addr()?, second.local_addr()?])
 }
