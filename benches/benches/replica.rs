@@ -41,6 +41,7 @@ fn start<P: Platform>(data_dir: &Path) -> Start<P> {
             catchup_entries: 5_000,
             max_inflight_proposals: 5_000,
             max_inflight_bytes: 64 << 20,
+            read_mode: vetch_raft::ReadMode::ReadIndex,
         },
         cluster: ClusterId(1),
         member: Member { name: "bench".into(), ..Member::default() },

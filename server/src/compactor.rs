@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::watch;
+use vetch_raft::platform::InstantOf;
 use vetch_raft::{AsyncRuntime, Instant, Platform};
 use vetch_storage::machine::{CompactionProgress, Compactor};
 use vetch_storage::{Fatal, Revision};
@@ -91,8 +92,6 @@ impl CompactionState {
         }
     }
 }
-
-type InstantOf<P> = <<P as Platform>::Runtime as AsyncRuntime>::Instant;
 
 /// What one step did.
 struct Step {

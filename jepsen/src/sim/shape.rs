@@ -6,9 +6,9 @@ use std::time::Duration;
 use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
-use vetch_raft::Settings;
 use vetch_raft::disk::sim::Timing;
 use vetch_raft::log::LogOptions;
+use vetch_raft::{ReadMode, Settings};
 use vetch_server::lease::LeaseSettings;
 use vetch_server::watch;
 use vetch_storage::NodeId;
@@ -128,6 +128,7 @@ impl Shape {
             catchup_entries: self.checkpoint.1,
             max_inflight_proposals: 5_000,
             max_inflight_bytes: 64 << 20,
+            read_mode: ReadMode::ReadIndex,
         }
     }
 

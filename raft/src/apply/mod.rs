@@ -18,7 +18,7 @@ use vetch_proto::etcdserverpb::Member;
 use vetch_proto::vetchpb::{MemberRecord, Proposal};
 use vetch_storage::{Applied, Engine, Entry, Fatal, LogId, NodeId, StateMachine};
 
-use crate::platform::{Platform, yield_now};
+use crate::platform::{InstantOf, Platform, yield_now};
 use crate::replica::awaited::Awaited;
 use crate::replica::engines::Engines;
 use crate::replica::progress::Progress;
@@ -41,7 +41,6 @@ const MAX_BATCH: usize = 512;
 /// How often an engine that does not keep up is looked at.
 const CONGESTION_POLL: Duration = Duration::from_millis(1);
 
-type InstantOf<P> = <<P as Platform>::Runtime as AsyncRuntime>::Instant;
 type Config<P> = TypeConfig<<P as Platform>::Runtime>;
 
 /// Owns the state machine and applies to it.
@@ -176,14 +175,6 @@ impl<P: Platform> Applier<P> {
         Ok(())
     }
 
-    /// Waits until the engine keeps up. In the engine itself that would hold up the whole runtime:
-    /// heartbeats, the log, reads.
-    async fn room(&self) {
-        while self.machine.is_congested() {
-            P::Runtime::sleep(CONGESTION_POLL).await;
-        }
-    }
-
     /// Makes the batch visible and answers it.
     fn flush(&mut self, batch: &mut Batch<P>) -> Result<(), Fatal> {
         let Some(last) = batch.applied.last() else { return Ok(()) };
@@ -211,6 +202,14 @@ impl<P: Platform> Applier<P> {
         if self.machine.members().is_removed(NodeId(self.node)) {
             self.stop.raise(StopReason::Removed);
         }
+    }
+}
+
+/// Waits until an engine keeps up. In the engine itself that would hold up the whole runtime:
+/// heartbeats, the log, reads.
+pub(crate) async fn room<R: AsyncRuntime>(is_congested: impl Fn() -> bool) {
+    while is_congested() {
+        R::sleep(CONGESTION_POLL).await;
     }
 }
 
@@ -273,12 +272,12 @@ impl<P: Platform> RaftStateMachine<Config<P>> for Applier<P> {
             }
             batch.applied.push(Arc::new(applied));
             if batch.applied.len() == MAX_BATCH {
-                self.room().await;
+                room::<P::Runtime>(|| self.machine.is_congested()).await;
                 self.flush(&mut batch).map_err(into_io)?;
                 yield_now().await;
             }
         }
-        self.room().await;
+        room::<P::Runtime>(|| self.machine.is_congested()).await;
         self.flush(&mut batch).map_err(into_io)
     }
 

@@ -21,6 +21,9 @@ pub(crate) mod latest;
 pub mod sim;
 pub mod tokio;
 
+/// A moment on a platform's clock.
+pub type InstantOf<P> = <<P as Platform>::Runtime as AsyncRuntime>::Instant;
+
 /// One bundle of outside world. The shipped one is tokio, files and the chosen engine; the
 /// simulator's is virtual time, a simulated disk and the memory engine. Code above is generic over it,
 /// so what is simulated is what ships.

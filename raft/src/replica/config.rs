@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use openraft::{Config, ConfigError, SnapshotPolicy};
 
-use super::Settings;
+use super::{ReadMode, Settings};
 
 /// Feeding a peer a whole state may take long; it is no reason to give up on it.
 const INSTALL_SNAPSHOT_TIMEOUT: Duration = Duration::from_mins(10);
@@ -16,7 +16,7 @@ const INSTALL_SNAPSHOT_TIMEOUT: Duration = Duration::from_mins(10);
 pub(super) fn raft_config(settings: &Settings) -> Result<Arc<Config>, ConfigError> {
     let election = millis(settings.election_timeout);
     let heartbeat = millis(settings.heartbeat_interval).max(1);
-    let election_min = (election * 3 / 10).max(heartbeat + 1);
+    let election_min = shortest_wait(settings);
     let config = Config {
         cluster_name: "vetch".to_owned(),
         heartbeat_interval: heartbeat,
@@ -26,6 +26,8 @@ pub(super) fn raft_config(settings: &Settings) -> Result<Arc<Config>, ConfigErro
         // Our checkpoints decide what is a snapshot and when; see `checkpoint`.
         snapshot_policy: SnapshotPolicy::Never,
         max_in_snapshot_log_to_keep: settings.catchup_entries,
+        // Until a restarted member may: see `vote_hold`.
+        enable_elect: vote_hold(settings).is_none(),
         enable_pre_vote: Some(true),
         // The state machine is not flushed before it answers, so a restarted leader must be elected
         // anew: only its first entry tells it what was committed.
@@ -33,6 +35,31 @@ pub(super) fn raft_config(settings: &Settings) -> Result<Arc<Config>, ConfigErro
         ..Config::default()
     };
     config.validate().map(Arc::new)
+}
+
+/// The shortest wait of a follower, in milliseconds: from its last word of a leader, or from a start with
+/// [`vote_hold`], until it campaigns or lets another.
+fn shortest_wait(settings: &Settings) -> u64 {
+    let heartbeat = millis(settings.heartbeat_interval).max(1);
+    (millis(settings.election_timeout) * 3 / 10).max(heartbeat + 1)
+}
+
+/// How old a quorum's confirmation may be that a read relies on. Three quarters of what each of them
+/// waits: that much slower may the leader's clock be.
+pub(super) fn read_lease(settings: &Settings) -> Option<Duration> {
+    match settings.read_mode {
+        ReadMode::ReadIndex => None,
+        ReadMode::LeaderLease => Some(Duration::from_millis(shortest_wait(settings) * 3 / 4)),
+    }
+}
+
+/// How long a member that has just started neither votes nor campaigns: what it let its leader rely on
+/// in its last life is in memory only. Nothing where no read relies on it.
+pub(super) fn vote_hold(settings: &Settings) -> Option<Duration> {
+    match settings.read_mode {
+        ReadMode::ReadIndex => None,
+        ReadMode::LeaderLease => Some(Duration::from_millis(shortest_wait(settings))),
+    }
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -13,7 +13,7 @@ use prost::Message;
 use vetch_proto::vetchpb::MemberRecord;
 use vetch_storage::{Engine, Fatal, LogIndex, StateMachine};
 
-use super::start::append_durably;
+use super::start::history::append_durably;
 use crate::apply;
 use crate::disk::Disk;
 use crate::log::LogStore;

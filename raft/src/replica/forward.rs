@@ -9,9 +9,9 @@ use vetch_proto::vetchpb::refusal::Reason;
 use vetch_proto::vetchpb::{ForwardedProposal, ReadIndexReply, ReadIndexRequest};
 use vetch_storage::{Applied, LogIndex, NodeId};
 
-use super::propose::{Attempt, InstantOf};
+use super::propose::Attempt;
 use super::{Inner, ProposeError};
-use crate::platform::Platform;
+use crate::platform::{InstantOf, Platform};
 use crate::transport::LinkError;
 use crate::transport::peer::AskError;
 use crate::types::{EncodedProposal, log_index};

@@ -8,10 +8,9 @@ use openraft_rt::{AsyncRuntime, Instant, Select2, WatchReceiver};
 use parking_lot::Mutex;
 use vetch_storage::{NodeId, Term};
 
-use super::propose::InstantOf;
-use super::{Inner, LeaderChange};
-use crate::platform::Platform;
+use super::Inner;
 use crate::platform::latest::{Latest, LatestReader};
+use crate::platform::{InstantOf, Platform};
 
 /// What the group's last message said about its leader.
 #[derive(Debug)]
@@ -25,6 +24,15 @@ pub(crate) struct Leadership<I> {
     /// When this member, following, last heard from its leader.
     heard: Mutex<Option<I>>,
     changes: Latest<LeaderChange>,
+}
+
+/// Leadership gained or lost, as the lease driver needs it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeaderChange {
+    /// This member leads in this term and has applied everything before it.
+    Gained(Term),
+    /// This member leads no more.
+    Lost,
 }
 
 /// News of leadership gained and lost. Shows the newest state: a reader that was away for a loss and

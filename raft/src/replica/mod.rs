@@ -8,37 +8,38 @@
 //! - `leadership`: who leads. `transfer`: another member made leader. `checkpoint`: the engine made durable, the log let go of.
 //! - [`membership`]: who is in the group. `force`: a group of one made of what is left of another.
 //! - `engines`: where its states are. `receive`: a whole state from the leader.
-//! - `stop`, `shutdown`: why a replica ends, and how.
+//! - `settings`, `status`, `error`: how it behaves, what it knows, why it has no answer. `stop`, `shutdown`: why a replica ends,
+//!   and how.
 
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use openraft::{Raft, RaftMetrics};
-use openraft_rt::{AsyncRuntime, Watch, WatchReceiver};
+use openraft_rt::{AsyncRuntime, Watch};
 use parking_lot::Mutex;
 use vetch_proto::etcdserverpb::Member;
 use vetch_proto::vetchpb::Proposal;
 use vetch_proto::vetchpb::proposal::Command;
 use vetch_storage::machine::Compactor;
-use vetch_storage::{Applied, Fatal, LogIndex, NodeId, ReadView, Term, Views};
+use vetch_storage::{Applied, LogIndex, NodeId, ReadView, Term, Views};
 
 use crate::apply::Applier;
 use crate::apply::snapshot::SnapshotMarks;
-use crate::manifest::{Identity, ManifestError};
-use crate::platform::Platform;
+use crate::manifest::Identity;
 use crate::platform::latest::Latest;
+use crate::platform::{InstantOf, Platform};
 use crate::transport::peer::Peers;
-use crate::types::{TypeConfig, log_id};
+use crate::types::TypeConfig;
 
 pub(crate) mod admission;
 pub(crate) mod awaited;
 mod checkpoint;
 mod config;
 pub(crate) mod engines;
+mod error;
 mod force;
 mod forward;
 mod leadership;
@@ -49,38 +50,22 @@ mod question;
 mod read_index;
 mod receive;
 mod service;
+mod settings;
 mod shutdown;
 pub mod start;
+mod status;
 pub(crate) mod stop;
 mod transfer;
 
-pub use leadership::{LeaderChanges, Leaders};
+pub use error::{OpenError, ProposeError, ReadIndexError};
+pub use leadership::{LeaderChange, LeaderChanges, Leaders};
 pub use membership::{MemberChange, MemberChangeError, MemberRules};
 pub use question::Answers;
+pub use settings::{ReadMode, Settings};
 pub use start::{Bootstrap, Start};
+pub use status::Status;
 pub use stop::StopReason;
 pub use transfer::TransferError;
-
-/// How a replica behaves; all resolved, nothing left to default here.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// This member, when the data directory is fresh; one that has an identity keeps it.
-    pub id: NodeId,
-    /// Period of heartbeats.
-    pub heartbeat_interval: Duration,
-    /// How long without a leader until there should be a new one.
-    pub election_timeout: Duration,
-    /// Longest wait of a proposal or read index: etcd's 5 s + 2 × election timeout.
-    pub request_timeout: Duration,
-    /// Applied entries between two checkpoints.
-    pub checkpoint_entries: u64,
-    /// Log entries kept behind a checkpoint for slow followers.
-    pub catchup_entries: u64,
-    /// Proposals that may wait at once, in number and in bytes; beyond it they are refused.
-    pub max_inflight_proposals: usize,
-    /// See above.
-    pub max_inflight_bytes: usize,
-}
 
 /// Hears what was applied, in order, on the applying task: between "the new view is visible" and
 /// "the applied index has advanced". Must not block.
@@ -93,122 +78,6 @@ pub trait ApplyObserver<P: Platform>: Send + Sync + 'static {
     fn on_command(&self, _command: &Command, _applied: &Applied, _took: Duration) {}
     /// The engine took what a batch changed in this time.
     fn on_committed(&self, _took: Duration) {}
-}
-
-/// What the replica knows of the group right now.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Status {
-    /// This member's current term.
-    pub term: Term,
-    /// The leader, only while it is known to have a quorum behind it.
-    pub leader: Option<NodeId>,
-    /// This member leads.
-    pub is_leader: bool,
-    /// This member is a learner, as far as it knows.
-    pub is_learner: bool,
-    /// The newest entry known to be committed.
-    pub committed: LogIndex,
-    /// The newest applied entry.
-    pub applied: LogIndex,
-    /// Proposals waiting for their answer.
-    pub pending: usize,
-}
-
-/// Leadership gained or lost, as the lease driver needs it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LeaderChange {
-    /// This member leads in this term and has applied everything before it.
-    Gained(Term),
-    /// This member leads no more.
-    Lost,
-}
-
-/// Why a replica did not start.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// Log or engine cannot be trusted or read.
-    #[error(transparent)]
-    Fatal(#[from] Fatal),
-    /// The engine lacks entries that the log no longer has.
-    #[error(
-        "the engine in {data_dir} has applied {applied}, but its log begins at {first}: entries \
-         between are lost; restore this member from a snapshot or from its peers"
-    )]
-    Gap {
-        /// The member's directory.
-        data_dir: String,
-        /// What the engine has.
-        applied: LogIndex,
-        /// What the log has.
-        first: LogIndex,
-    },
-    /// The log ends before what the engine has applied: it was removed, replaced or cut.
-    #[error(
-        "the engine in {data_dir} has applied {applied}, but its log ends at {last}: the log is not \
-         the one this engine was written from; restore its wal folder, or this member from a snapshot"
-    )]
-    LogLost {
-        /// The member's directory.
-        data_dir: String,
-        /// What the engine has.
-        applied: LogIndex,
-        /// Where the log ends.
-        last: LogIndex,
-    },
-    /// The data directory's member was removed from its cluster; its id never comes back.
-    #[error(
-        "the member has been permanently removed from the cluster: remove its data directory, and add \
-         it again, under a new id"
-    )]
-    Removed,
-    /// The data directory is not one this member can run on.
-    #[error(transparent)]
-    Manifest(#[from] ManifestError),
-    /// A directory could not be made, or its lock not be taken.
-    #[error("cannot prepare {path}: {message}", path = path.display())]
-    Directory {
-        /// Which.
-        path: PathBuf,
-        /// The operating system's words.
-        message: String,
-    },
-    /// Timeouts that contradict each other.
-    #[error("settings cannot be met: {0}")]
-    Settings(String),
-}
-
-/// Why a proposal has no answer.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum ProposeError {
-    /// Too many or too large proposals are waiting. It never entered the log.
-    #[error("too many proposals in flight")]
-    TooManyRequests,
-    /// No leader took it in time, or not in the term asked for. It never entered the log.
-    #[error("no leader")]
-    NoLeader,
-    /// It entered the log but was not applied in time. It **may still be applied**.
-    #[error("timed out")]
-    TimedOut,
-    /// As `TimedOut`, and leadership changed meanwhile. It **may still be applied**.
-    #[error("timed out around a leader change")]
-    TimedOutLeaderChanged,
-    /// The node is stopping. It **may still be applied** after the restart.
-    #[error("stopped")]
-    Stopped,
-}
-
-/// Why there is no read index.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum ReadIndexError {
-    /// Leadership changed while waiting.
-    #[error("leader changed")]
-    LeaderChanged,
-    /// No quorum confirmed it in time.
-    #[error("timed out")]
-    TimedOut,
-    /// The node is stopping.
-    #[error("stopped")]
-    Stopped,
 }
 
 /// A handle on the running replica; clones share it. Usable from any thread.
@@ -236,7 +105,7 @@ pub(crate) struct Inner<P: Platform> {
     admission: Arc<admission::Admission>,
     progress: Arc<progress::Progress>,
     marks: Arc<SnapshotMarks>,
-    leadership: leadership::Leadership<propose::InstantOf<P>>,
+    leadership: leadership::Leadership<InstantOf<P>>,
     rounds: read_index::Rounds,
     peers: Arc<Peers<P>>,
     engines: Arc<engines::Engines<P>>,
@@ -247,6 +116,8 @@ pub(crate) struct Inner<P: Platform> {
     answering: question::Answering,
     /// The group knows this member's name and client URLs.
     published: Latest<bool>,
+    /// Long enough after the start to vote: see `config::vote_hold`.
+    may_vote: Latest<bool>,
     stop: Arc<stop::Stop>,
     /// Taken by the first shutdown.
     running: Mutex<Option<shutdown::Running<P>>>,
@@ -400,56 +271,6 @@ impl<P: Platform> Replica<P> {
     /// return at once. The engine closes when the last handle and the last view are dropped.
     pub async fn shutdown(&self) {
         shutdown::shutdown(&self.inner).await;
-    }
-}
-
-impl<P: Platform> Inner<P> {
-    fn status(&self) -> Status {
-        let leading = self.leadership.leading();
-        let applied = self.progress.applied();
-        Status {
-            term: self.leadership.term(),
-            leader: self.leader_with_quorum(),
-            is_leader: leading.is_some(),
-            is_learner: self.progress.is_learner(),
-            committed: self.committed().max(applied),
-            applied,
-            pending: self.admission.pending(),
-        }
-    }
-
-    fn committed(&self) -> LogIndex {
-        let committed = self.metrics.borrow_watched().local_committed;
-        committed.map_or(LogIndex(0), |id| log_id(&id).index)
-    }
-
-    async fn wait_applied(&self, index: LogIndex) -> Result<(), ReadIndexError> {
-        if self.progress.applied() >= index {
-            return Ok(());
-        }
-        let waits = self.progress.wait(index);
-        match P::Runtime::timeout(self.settings.request_timeout, waits).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(progress::Closed)) => Err(ReadIndexError::Stopped),
-            Err(_) => Err(ReadIndexError::TimedOut),
-        }
-    }
-}
-
-#[cfg(test)]
-impl Settings {
-    /// Quick ones.
-    pub(crate) fn for_tests() -> Self {
-        Self {
-            id: NodeId(7),
-            heartbeat_interval: Duration::from_millis(100),
-            election_timeout: Duration::from_secs(1),
-            request_timeout: Duration::from_secs(7),
-            checkpoint_entries: 10_000,
-            catchup_entries: 5_000,
-            max_inflight_proposals: 5_000,
-            max_inflight_bytes: 64 << 20,
-        }
     }
 }
 

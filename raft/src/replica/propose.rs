@@ -14,10 +14,9 @@ use vetch_proto::vetchpb::Proposal;
 use vetch_storage::{Applied, Term};
 
 use super::{Inner, ProposeError};
-use crate::platform::Platform;
+use crate::platform::{InstantOf, Platform};
 use crate::types::{EncodedProposal, TypeConfig, Waiter};
 
-pub(super) type InstantOf<P> = <<P as Platform>::Runtime as AsyncRuntime>::Instant;
 type Answer<P> = ClientWriteResult<TypeConfig<<P as Platform>::Runtime>>;
 
 /// What became of one attempt.

@@ -14,8 +14,7 @@ use vetch_proto::vetchpb::refusal::Reason;
 use vetch_proto::vetchpb::{Answer, Question, Refusal};
 
 use super::Inner;
-use super::propose::InstantOf;
-use crate::platform::Platform;
+use crate::platform::{InstantOf, Platform};
 use crate::transport::wire::refuse;
 
 /// Answers what other members ask this one while they take it for the leader.

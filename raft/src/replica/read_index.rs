@@ -3,6 +3,7 @@
 use std::mem;
 use std::sync::Arc;
 
+use openraft::LinearizerOption;
 use openraft::error::{LinearizableReadError, RaftError};
 use openraft::raft::ReadPolicy;
 use openraft_rt::{AsyncRuntime, Instant};
@@ -10,9 +11,8 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use vetch_storage::LogIndex;
 
-use super::propose::InstantOf;
-use super::{Inner, ReadIndexError};
-use crate::platform::Platform;
+use super::{Inner, ReadIndexError, config};
+use crate::platform::{InstantOf, Platform};
 use crate::types::log_index;
 
 /// Rounds in flight at most: while one waits for the quorum, the next gathers company.
@@ -130,8 +130,13 @@ impl<P: Platform> Inner<P> {
         &self,
         deadline: InstantOf<P>,
     ) -> Result<Option<LogIndex>, ReadIndexError> {
+        // openraft asks its quorum itself when what it has from it is older than that.
+        let option = match config::read_lease(&self.settings) {
+            None => LinearizerOption::from(ReadPolicy::ReadIndex),
+            Some(lease) => LinearizerOption::new(Some(lease), true),
+        };
         loop {
-            match self.raft.get_read_linearizer(ReadPolicy::ReadIndex).await {
+            match self.raft.get_read_linearizer(option.clone()).await {
                 Ok(confirmed) => return Ok(Some(log_index(confirmed.read_log_id().index()))),
                 Err(RaftError::Fatal(_)) => return Err(ReadIndexError::Stopped),
                 Err(RaftError::APIError(LinearizableReadError::QuorumNotEnough(_))) => {

@@ -19,12 +19,11 @@ use vetch_storage::{Fatal, StateMachine};
 
 use super::Inner;
 use super::engines::Begun;
-use super::propose::InstantOf;
 use super::service::stopping;
 use crate::apply::snapshot::{Received, Snapshot, SnapshotState};
-use crate::apply::stored_membership;
-use crate::platform::Platform;
+use crate::apply::{room, stored_membership};
 use crate::platform::latest::Latest;
+use crate::platform::{InstantOf, Platform};
 use crate::transport::wire::{self, Offer};
 use crate::types::{Vote, raft_log_id};
 
@@ -32,8 +31,6 @@ use crate::types::{Vote, raft_log_id};
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 /// A sender that is silent for this long is gone; its state begins anew another time.
 const GONE_AFTER: Duration = Duration::from_mins(2);
-/// How often an engine that does not keep up is looked at.
-const CONGESTION_POLL: Duration = Duration::from_millis(5);
 
 /// What this member is being given.
 pub(crate) struct Inbox<P: Platform> {
@@ -203,9 +200,7 @@ impl<P: Platform> Inner<P> {
             Some(begun) => begun,
             None => self.begin_import().await?,
         };
-        while import.is_congested() {
-            P::Runtime::sleep(CONGESTION_POLL).await;
-        }
+        room::<P::Runtime>(|| import.is_congested()).await;
         let (taken, import) = self.platform.blocking(take(import, contents)).await;
         match taken {
             Ok(None)

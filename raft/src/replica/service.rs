@@ -15,9 +15,9 @@ use vetch_proto::vetchpb::{
     ProposalDone, ReadIndexReply, ReadIndexRequest, Refusal, append_reply,
 };
 
-use super::propose::{Attempt, InstantOf};
+use super::propose::Attempt;
 use super::{Inner, ProposeError, ReadIndexError};
-use crate::platform::Platform;
+use crate::platform::{InstantOf, Platform};
 use crate::transport::PeerService;
 use crate::transport::wire::{self, Unreadable, refuse};
 use crate::types::rpc::{StreamAppendError, StreamAppendResult};
@@ -63,6 +63,10 @@ impl<P: Platform> Inner<P> {
                 let instance = self.peers.roster.instance();
                 Ok(Reply::Heartbeat(wire::encode_append_result::<P::Runtime>(instance, &result)))
             }
+            Request::Vote(_) | Request::PreVote(_) if !self.may_vote.get() => Err(refuse(
+                Reason::Unspecified,
+                "this member has just started, and votes for nobody",
+            )),
             Request::Vote(vote) => {
                 let vote = wire::decode_vote_request(vote).map_err(unreadable)?;
                 let response = self.raft.vote(vote).await.map_err(|_stopped| stopping())?;

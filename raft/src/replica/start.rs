@@ -1,10 +1,12 @@
 //! From a data directory to a member that serves.
+//!
+//! - `directory`: what is opened. `history`: log and engine held against each other. `publish`: from an
+//!   open replica to one that its group knows.
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use futures::future::join;
@@ -15,15 +17,13 @@ use parking_lot::Mutex;
 use prost::Message;
 use tokio::sync::oneshot;
 use vetch_proto::etcdserverpb::Member;
-use vetch_proto::vetchpb::proposal::Command;
-use vetch_proto::vetchpb::{MemberPublish, MemberRecord, Proposal};
-use vetch_storage::machine::IndexCheckpoint;
-use vetch_storage::{ClusterId, Fatal, LogIndex, NodeId, StateMachine, Views};
+use vetch_proto::vetchpb::MemberRecord;
+use vetch_storage::{ClusterId, Fatal, NodeId, StateMachine, Views};
 
 use super::admission::Admission;
 use super::awaited::Awaited;
 use super::checkpoint::Checkpoints;
-use super::engines::{self, Engines};
+use super::engines::Engines;
 use super::force::force_new_cluster;
 use super::leadership::{Leadership, follow};
 use super::membership::tend;
@@ -35,9 +35,9 @@ use super::service::Service;
 use super::shutdown::Running;
 use super::stop::{Stop, StopReason};
 use super::{ApplyObserver, Inner, OpenError, RaftOf, Replica, Settings, config};
+use crate::apply::Applier;
 use crate::apply::snapshot::SnapshotMarks;
-use crate::apply::{self, Applier};
-use crate::disk::{Disk, DiskError, FileName};
+use crate::disk::Disk;
 use crate::log::LogStore;
 use crate::manifest::{self, DirLock, Identity, Manifest, StateInUse};
 use crate::platform::Platform;
@@ -46,13 +46,15 @@ use crate::transport::network::Network;
 use crate::transport::peer::{Peers, Timing};
 use crate::transport::roster::Roster;
 use crate::transport::{Addresses, Transport};
-use crate::types::{
-    Cause, CommittedLeaderId, Entry, Membership, Payload, RaftLogId, TypeConfig, log_index,
-    raft_log_id,
-};
+use crate::types::{Cause, Entry, Payload, TypeConfig};
 
-/// How often a held directory is asked for.
-const LOCK_POLL: Duration = Duration::from_millis(100);
+mod directory;
+pub(super) mod history;
+mod publish;
+
+use directory::{open_machine, read_or_make, take_directory};
+use history::{begin_log, begin_log_behind_engine, check_log, drop_contradicted, first_entries};
+use publish::{is_alone, keep_publishing, lead, publish};
 
 /// What a member starts from.
 pub struct Start<P: Platform> {
@@ -185,174 +187,6 @@ fn serve_peers<P: Platform>(replica: &Replica<P>) {
     }
 }
 
-/// Makes the directory and waits for the right to use it.
-async fn take_directory<P: Platform>(platform: &P, dir: &Path) -> Result<DirLock, OpenError> {
-    let failed = |error: io::Error| OpenError::Directory {
-        path: dir.to_owned(),
-        message: error.to_string(),
-    };
-    platform.create_dir(&dir.join("member/snap")).map_err(failed)?;
-    let mut waiting = false;
-    loop {
-        if let Some(lock) = platform.try_lock(dir).map_err(failed)? {
-            if waiting {
-                tracing::info!(path = %dir.display(), "the data directory is free; going on");
-            }
-            return Ok(lock);
-        }
-        if !std::mem::replace(&mut waiting, true) {
-            tracing::warn!(
-                path = %dir.display(),
-                "another process uses this data directory; waiting until it ends"
-            );
-        }
-        // Asked again and again, not waited for in the kernel, so that a signal can end the wait.
-        P::Runtime::sleep(LOCK_POLL).await;
-    }
-}
-
-/// The directory's manifest; a fresh directory gets `fresh`.
-async fn read_or_make<P: Platform>(
-    platform: &P,
-    home: &dyn Disk,
-    fresh: impl FnOnce() -> Manifest,
-) -> Result<Manifest, OpenError> {
-    if let Some(manifest) = manifest::load(home)? {
-        let path = home.path(&FileName::new("MANIFEST"));
-        manifest.check_engine(&path, platform.engine_name())?;
-        return Ok(manifest);
-    }
-    let manifest = fresh();
-    manifest::store(home, &manifest).await?;
-    Ok(manifest)
-}
-
-async fn open_machine<P: Platform>(
-    platform: &P,
-    data_dir: &Path,
-    generation: u64,
-) -> Result<StateMachine<P::Engine>, Fatal> {
-    let engine_dir = engines::engine_dir(data_dir, generation);
-    let (preparer, data_dir) = (platform.clone(), data_dir.to_owned());
-    let prepare = move || {
-        engines::remove_leftovers(&preparer, &data_dir, generation);
-        engines::options(&preparer, &data_dir, generation)
-    };
-    let options = platform.blocking(prepare).await?;
-    let checkpoint_dir = options.checkpoint_dir.clone();
-    let opener = platform.clone();
-    let engine = platform.blocking(move || opener.open_engine(&engine_dir));
-    let checkpoint = platform.blocking(move || match checkpoint_dir {
-        Some(directory) => IndexCheckpoint::read(&directory),
-        None => Ok(IndexCheckpoint::default()),
-    });
-    let (engine, checkpoint) = join(engine, checkpoint).await;
-    let (engine, checkpoint) = (engine?, checkpoint?);
-    platform.blocking(move || StateMachine::open_with(engine, checkpoint, options)).await
-}
-
-/// Whether log and engine belong together. `true` when this member decided alone what it has applied.
-fn check_log<E: vetch_storage::Engine>(
-    data_dir: &Path,
-    log: &LogStore,
-    machine: &StateMachine<E>,
-    manifest: &Manifest,
-) -> Result<bool, OpenError> {
-    let (first, end) = log.bounds();
-    let (first, last, applied) = (log_index(first), LogIndex(end), machine.applied().index);
-    let data_dir = || data_dir.display().to_string();
-    if applied.next() < first {
-        return Err(OpenError::Gap { data_dir: data_dir(), applied, first });
-    }
-    // With one voter nothing is applied before it is in this very log. With more, what a quorum has
-    // on disk may be applied here before this member's own write ends; a crash then cuts the log short
-    // of the engine, and openraft lets it begin anew behind that.
-    let alone = apply::is_sole_voter(machine, manifest.identity.member)?;
-    // A state from a peer is in use before the log is purged to it; a log that had nothing still has
-    // nothing then.
-    let is_installed = manifest.state.installed == applied && applied > LogIndex(0);
-    let is_empty = manifest.initialized && last == LogIndex(0) && !is_installed;
-    if (alone && last < applied) || is_empty {
-        return Err(OpenError::LogLost { data_dir: data_dir(), applied, last });
-    }
-    Ok(alone)
-}
-
-/// Drops entries that contradict what is applied: the crash described in [`check_log`] may have left
-/// an older leader's entries where newer ones, already applied, had not replaced them yet.
-fn drop_contradicted(log: &LogStore, applied: vetch_storage::LogId) -> Result<(), Fatal> {
-    let Some(applied) = raft_log_id(applied) else { return Ok(()) };
-    let Some(entry) = log.read_one(applied.index)? else { return Ok(()) };
-    if entry.log_id == applied {
-        return Ok(());
-    }
-    let before = match applied.index.checked_sub(1) {
-        Some(before) => log.read_one(before)?.map(|entry| entry.log_id).or_else(|| log.purged()),
-        None => None,
-    };
-    Ok(log.truncate(before)?)
-}
-
-/// Where a crash cut the log short of the engine, as [`check_log`] says, the log begins anew behind it.
-/// What the engine has is made durable first: from then on nothing else has it here.
-async fn begin_log_behind_engine<P: Platform>(
-    platform: &P,
-    log: &LogStore,
-    machine: &StateMachine<P::Engine>,
-) -> Result<(), Fatal> {
-    let Some(applied) = raft_log_id(machine.applied()) else { return Ok(()) };
-    if log.bounds().1 > applied.index {
-        return Ok(());
-    }
-    let mut checkpointer = machine.checkpointer();
-    platform.blocking(move || checkpointer.checkpoint()).await?;
-    Ok(log.purge_upto(applied)?)
-}
-
-/// Writes the first entries, unless a crash came between them and the manifest's note of it.
-async fn begin_log(log: &LogStore, first: Vec<Entry>) -> Result<(), Fatal> {
-    if log.bounds().1 > 0 {
-        return Ok(());
-    }
-    append_durably(log, first).await
-}
-
-/// Appends to a log that nothing else uses yet.
-pub(super) async fn append_durably(log: &LogStore, entries: Vec<Entry>) -> Result<(), Fatal> {
-    let (written, durable) = oneshot::channel();
-    log.append_entries(entries, move |result| drop(written.send(result)))?;
-    durable.await.unwrap_or(Err(DiskError::Closed.into()))?;
-    Ok(())
-}
-
-/// The entries every history begins with: who votes, with one member's record each. Of term 0, like
-/// openraft's own initialization, whose payload could not carry the records.
-///
-/// Every voter writes them by itself, so they hold only what all were told alike: client URLs are
-/// published later. A lone voter has nobody to differ from.
-fn first_entries(own: &Member, peers: &[Member]) -> Result<Vec<Entry>, OpenError> {
-    let voters: BTreeMap<u64, &Member> =
-        peers.iter().chain([own]).map(|member| (member.id, member)).collect();
-    if voters.len() != peers.len() + 1 || voters.contains_key(&0) {
-        return Err(OpenError::Settings("initial members need ids of their own".to_owned()));
-    }
-    let membership = Membership::new_with_defaults(vec![voters.keys().copied().collect()], []);
-    let entry = |(index, member): (u64, &Member)| {
-        let mut member = member.clone();
-        if !peers.is_empty() {
-            member.client_ur_ls.clear();
-        }
-        let record = MemberRecord { member: Some(member), ..MemberRecord::default() };
-        let record = record.encode_to_vec();
-        let membership = membership.clone();
-        Entry {
-            log_id: RaftLogId::new(CommittedLeaderId::new(0), index),
-            payload: Payload::Membership { membership, record: Some(record.into()) },
-        }
-    };
-    Ok((0..).zip(voters.into_values()).map(entry).collect())
-}
-
 /// Where peers are: as the group's member table says, or, before that is applied, the log's first
 /// entries, or else what is `known` from outside.
 fn addresses<E: vetch_storage::Engine>(
@@ -383,12 +217,12 @@ async fn spawn<P: Platform>(platform: P, parts: Parts<P>) -> Result<Replica<P>, 
     let (identity, has_begun) = (manifest.identity, manifest.initialized);
     let raft_config =
         config::raft_config(&settings).map_err(|error| OpenError::Settings(error.to_string()))?;
+    let vote_hold = config::vote_hold(&settings);
     let (progress, marks) = (Arc::<Progress>::default(), Arc::<SnapshotMarks>::default());
     let awaited = Arc::new(Awaited::new(platform.random()));
     let stop = Arc::new(Stop::new());
     let (gone, applier_gone) = oneshot::channel();
-    let (views, mut checkpointer) = (machine.views(), machine.checkpointer());
-    let ahead = LogIndex(log.bounds().1) < machine.applied().index;
+    let (views, checkpointer) = (machine.views(), machine.checkpointer());
     let engines =
         Engines::new(platform.clone(), data_dir, Arc::clone(&home), manifest, Arc::clone(&stop));
     let engines = Arc::new(engines);
@@ -403,15 +237,6 @@ async fn spawn<P: Platform>(platform: P, parts: Parts<P>) -> Result<Replica<P>, 
         Arc::clone(&engines),
         gone,
     )?;
-    if ahead {
-        // openraft lets the log begin anew behind the engine, and nothing brings back what lies
-        // between: what the engine shows after a kill must be on disk first.
-        let work = move || (checkpointer.checkpoint(), checkpointer);
-        let (done, back) = platform.blocking(work).await;
-        done?;
-        checkpointer = back;
-        marks.set_durable(marks.applied());
-    }
     let roster = Roster::load(home, identity, Arc::clone(&stop))?;
     let addresses = addresses(&log, known, views.clone())?;
     let peers = Peers::new(platform.clone(), roster, addresses, timing(&settings));
@@ -439,10 +264,14 @@ async fn spawn<P: Platform>(platform: P, parts: Parts<P>) -> Result<Replica<P>, 
         changing: tokio::sync::Mutex::new(()),
         answering: Answering::default(),
         published: Latest::new(false),
+        may_vote: Latest::new(vote_hold.is_none()),
         stop,
         running: Mutex::new(None),
     });
     inner.raft.run();
+    if let Some(hold) = vote_hold {
+        drop(P::Runtime::spawn(let_vote(Arc::downgrade(&inner), hold)));
+    }
     let (stop_checkpoints, stopped) = oneshot::channel();
     let checkpoints = Checkpoints::new(Arc::clone(&inner), checkpointer);
     *inner.running.lock() = Some(Running {
@@ -458,64 +287,18 @@ async fn spawn<P: Platform>(platform: P, parts: Parts<P>) -> Result<Replica<P>, 
     Ok(Replica { inner })
 }
 
+/// Lets a member that has just started vote, and campaign, when it may.
+async fn let_vote<P: Platform>(inner: Weak<Inner<P>>, hold: Duration) {
+    P::Runtime::sleep(hold).await;
+    if let Some(inner) = inner.upgrade() {
+        inner.may_vote.set(true);
+        inner.raft.runtime_config().elect(true);
+    }
+}
+
 /// How long to wait for peers. A stalled stream costs a catch-up, so it has longer than a heartbeat.
 fn timing(settings: &Settings) -> Timing {
     Timing { longest_pause: settings.heartbeat_interval, stall: settings.election_timeout }
-}
-
-/// Whether this member is the only voter.
-async fn is_alone<P: Platform>(replica: &Replica<P>) -> bool {
-    let node = replica.inner.identity.member.0;
-    let alone = replica.inner.raft.with_raft_state(move |state| {
-        state.membership_state.effective().membership().voter_ids().eq([node])
-    });
-    alone.await.unwrap_or(true)
-}
-
-/// A lone voter has nobody to wait for: it campaigns at once instead of after an election timeout,
-/// and serves when it has applied its log.
-async fn lead<P: Platform>(replica: &Replica<P>) -> Result<(), OpenError> {
-    let inner = &replica.inner;
-    drop(inner.raft.trigger().elect(false).await);
-    match P::Runtime::select2(inner.stop.reason(), inner.leadership.until_leading()).await {
-        Select2::First(reason) => {
-            replica.shutdown().await;
-            Err(match reason {
-                StopReason::Failed(fatal) => fatal.into(),
-                StopReason::Removed => OpenError::Removed,
-            })
-        }
-        Select2::Second(()) => Ok(()),
-    }
-}
-
-/// Publishes until the group has taken it.
-async fn keep_publishing<P: Platform>(replica: Replica<P>, member: Member) {
-    while !replica.inner.stop.has_begun() {
-        // What this member knows may be old: a view that a leader confirmed says what to publish.
-        if replica.linearizable_view().await.is_ok() && publish(&replica, &member).await {
-            return;
-        }
-    }
-}
-
-/// Tells the group what this member's flags say now, when it knows otherwise.
-async fn publish<P: Platform>(replica: &Replica<P>, member: &Member) -> bool {
-    let id = replica.inner.identity.member;
-    let Some(known) = replica.view().members().get(id).cloned() else { return false };
-    if known.name != member.name || known.client_ur_ls != member.client_ur_ls {
-        let (name, client_ur_ls) = (member.name.clone(), member.client_ur_ls.clone());
-        // Where peers reach it is not its own to say: it may be moved at this very moment.
-        let record = Member { name, client_ur_ls, peer_ur_ls: Vec::new(), ..known };
-        let command = Command::MemberPublish(MemberPublish { member: Some(record) });
-        let proposal = Proposal { command: Some(command), ..Proposal::default() };
-        if let Err(error) = replica.propose(proposal).await {
-            tracing::warn!(%error, "could not publish this member's name and client URLs");
-            return false;
-        }
-    }
-    replica.inner.published.set(true);
-    true
 }
 
 /// The fatal error openraft ended with.

@@ -4,8 +4,7 @@ use openraft_rt::{AsyncRuntime, Instant, WatchReceiver};
 use vetch_storage::NodeId;
 
 use super::Inner;
-use super::propose::InstantOf;
-use crate::platform::Platform;
+use crate::platform::{InstantOf, Platform};
 
 /// Entries that a target may lack at most: it gets them before it campaigns, within the time of a
 /// transfer.

@@ -23,7 +23,7 @@ use super::network::rpc_error;
 use super::peer::{AskError, LinkOf, Peers};
 use super::wire::{self, Offer};
 use crate::apply::snapshot::Meta;
-use crate::platform::Platform;
+use crate::platform::{InstantOf, Platform};
 use crate::types::rpc::{SnapshotResponse, StreamingError, Unreachable};
 use crate::types::{Cause, Vote};
 
@@ -277,5 +277,3 @@ impl<P: Platform> Feed<'_, P> {
         StreamingError::Unreachable(Unreachable::new(&error))
     }
 }
-
-type InstantOf<P> = <<P as Platform>::Runtime as AsyncRuntime>::Instant;

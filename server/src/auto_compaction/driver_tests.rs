@@ -38,6 +38,7 @@ async fn replica() -> Replica<Sim> {
         catchup_entries: 100,
         max_inflight_proposals: 5_000,
         max_inflight_bytes: 1 << 26,
+        read_mode: vetch_raft::ReadMode::ReadIndex,
     };
     let start = Start {
         data_dir: PathBuf::from("/data"),

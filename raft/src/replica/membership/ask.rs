@@ -13,9 +13,8 @@ use vetch_storage::NodeId;
 
 use super::change::{Step, is_removal_of};
 use super::{MemberChange, MemberChangeError, MemberRules, decode, encode};
-use crate::platform::Platform;
+use crate::platform::{InstantOf, Platform};
 use crate::replica::Inner;
-use crate::replica::propose::InstantOf;
 use crate::transport::LinkError;
 use crate::transport::peer::AskError;
 use crate::transport::wire::{self, Unreadable, refuse};

@@ -18,10 +18,10 @@ use vetch_storage::{NodeId, Term};
 
 use super::rules::{Group, Plan};
 use super::{MemberChange, MemberChangeError, MemberRules};
-use crate::platform::Platform;
+use crate::platform::{InstantOf, Platform};
 use crate::replica::Inner;
 use crate::replica::ProposeError;
-use crate::replica::propose::{Attempt, InstantOf, encode};
+use crate::replica::propose::{Attempt, encode};
 use crate::types::{CommittedLeaderId, Membership, Payload, RaftLogId, TypeConfig, log_index};
 
 /// What became of one attempt.

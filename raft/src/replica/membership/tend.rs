@@ -8,9 +8,8 @@ use vetch_proto::vetchpb::MembersRequest;
 use vetch_proto::vetchpb::peer_request::Request;
 use vetch_storage::{LogIndex, NodeId};
 
-use crate::platform::Platform;
+use crate::platform::{InstantOf, Platform};
 use crate::replica::Inner;
-use crate::replica::propose::InstantOf;
 use crate::types::Membership;
 
 /// Runs until the replica has ended. `has_begun` says that the manifest knows of the log's first entry.

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use openraft_rt::AsyncRuntime;
+use openraft_rt::{AsyncRuntime, WatchReceiver};
 use openraft_rt_sim::SimRuntime;
 use openraft_rt_tokio::TokioRuntime;
 use parking_lot::Mutex;
@@ -21,12 +21,13 @@ use vetch_proto::vetchpb::Proposal;
 use vetch_proto::vetchpb::proposal::Command;
 use vetch_storage::engine::fjall::{FjallEngine, Options};
 use vetch_storage::engine::mem::MemEngine;
-use vetch_storage::{Applied, ClusterId, ReadView, Revision};
+use vetch_storage::{Applied, ClusterId, Fatal, ReadView, Revision};
 
 use super::*;
 use crate::disk::Unobserved;
 use crate::platform::sim::Sim;
 use crate::platform::tokio::Tokio;
+use crate::types::log_id;
 
 /// Notes what was published, and checks that it comes in order.
 #[derive(Debug, Default)]

@@ -45,6 +45,7 @@ fn settings() -> Settings {
         catchup_entries: 100,
         max_inflight_proposals: 5_000,
         max_inflight_bytes: 1 << 26,
+        read_mode: vetch_raft::ReadMode::ReadIndex,
     }
 }
 

@@ -1,7 +1,5 @@
 //! The group changes: members come, are promoted, leave and are replaced, while writes go on.
 
-use openraft_rt::WatchReceiver;
-
 use super::faults::storm;
 use super::*;
 

@@ -3,6 +3,7 @@
 mod faults;
 mod force;
 mod identity;
+mod lease_reads;
 mod membership;
 mod partition;
 mod serving;
