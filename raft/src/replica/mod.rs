@@ -60,7 +60,7 @@ mod transfer;
 pub use error::{OpenError, ProposeError, ReadIndexError};
 pub use leadership::{LeaderChange, LeaderChanges, Leaders};
 pub use membership::{MemberChange, MemberChangeError, MemberRules};
-pub use question::Answers;
+pub use question::{Answers, NoAnswer};
 pub use settings::{ReadMode, Settings};
 pub use start::{Bootstrap, Start};
 pub use status::Status;
@@ -231,9 +231,9 @@ impl<P: Platform> Replica<P> {
     }
 
     /// Asks the [`Answers`] of the leader, and of the next one when that is lost: a question may be
-    /// heard more than once. `None` when there was no answer within this time, or when this member
-    /// leads itself.
-    pub async fn ask_leader(&self, question: Bytes, within: Duration) -> Option<Bytes> {
+    /// heard more than once. While this member leads itself, or knows no leader, it waits for another
+    /// one.
+    pub async fn ask_leader(&self, question: Bytes, within: Duration) -> Result<Bytes, NoAnswer> {
         self.inner.ask_leader(question, within).await
     }
 

@@ -12,6 +12,7 @@ use vetch_proto::vetchpb::peer_reply::Reply;
 use vetch_proto::vetchpb::peer_request::Request;
 use vetch_proto::vetchpb::refusal::Reason;
 use vetch_proto::vetchpb::{Answer, Question, Refusal};
+use vetch_storage::NodeId;
 
 use super::Inner;
 use crate::platform::{InstantOf, Platform};
@@ -47,33 +48,62 @@ impl Answering {
     }
 }
 
+/// Why a question has no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoAnswer {
+    /// The node is stopping.
+    #[error("stopped")]
+    Stopped,
+    /// At the end of the time no other member was known to lead.
+    #[error("no leader")]
+    NoLeader,
+    /// Whoever led gave none in time.
+    #[error("timed out")]
+    TimedOut,
+}
+
 impl<P: Platform> Inner<P> {
     /// See [`Replica::ask_leader`](super::Replica::ask_leader).
-    pub(super) async fn ask_leader(&self, question: Bytes, within: Duration) -> Option<Bytes> {
+    pub(super) async fn ask_leader(
+        &self,
+        question: Bytes,
+        within: Duration,
+    ) -> Result<Bytes, NoAnswer> {
         let deadline = InstantOf::<P>::now() + within;
-        while !self.stop.has_begun() && InstantOf::<P>::now() < deadline {
+        let asked =
+            P::Runtime::timeout_at(deadline, Box::pin(self.ask_leaders(question, deadline)));
+        match P::Runtime::select2(Box::pin(self.stop.begun()), asked).await {
+            Select2::First(()) => Err(NoAnswer::Stopped),
+            Select2::Second(Ok(answer)) => Ok(answer),
+            Select2::Second(Err(_)) if self.other_leader().is_none() => Err(NoAnswer::NoLeader),
+            Select2::Second(Err(_)) => Err(NoAnswer::TimedOut),
+        }
+    }
+
+    fn other_leader(&self) -> Option<NodeId> {
+        self.leadership.leader().filter(|leader| *leader != self.identity.member)
+    }
+
+    /// Asks one leader after the other, until one answers.
+    async fn ask_leaders(&self, question: Bytes, deadline: InstantOf<P>) -> Bytes {
+        loop {
             let leader = self.leadership.leader();
-            if let Some(other) = leader.filter(|leader| *leader != self.identity.member) {
-                let left = deadline - InstantOf::<P>::now();
-                let within_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
-                let question = Question { question: question.clone(), within_ms };
-                let asked = self.peers.ask(other, Request::Ask(question), left);
-                // A leader that is gone answers nothing: the next one is asked as soon as it leads.
-                let another = self.leadership.until_other_than(leader);
-                if let Select2::First(Ok(Reply::Answered(Answer { answer }))) =
-                    P::Runtime::select2(asked, another).await
-                {
-                    return Some(answer);
-                }
-            }
-            self.await_leader(leader).await;
-            if leader == Some(self.identity.member) {
-                return None;
+            let another = self.leadership.until_other_than(leader);
+            let Some(other) = leader.filter(|leader| *leader != self.identity.member) else {
+                another.await;
+                continue;
+            };
+            let left = deadline - InstantOf::<P>::now();
+            let within_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
+            let question = Question { question: question.clone(), within_ms };
+            let asked = self.peers.ask(other, Request::Ask(question), left);
+            // A leader that is gone answers nothing: the next one is asked as soon as it leads.
+            match P::Runtime::select2(asked, another).await {
+                Select2::First(Ok(Reply::Answered(Answer { answer }))) => return answer,
+                Select2::First(_) => self.await_leader(leader).await,
+                Select2::Second(()) => {}
             }
         }
-        // Whoever asks tries again: at once, that would leave no turn for the stop.
-        P::Runtime::sleep(self.settings.heartbeat_interval).await;
-        None
     }
 
     pub(super) async fn give_answer(&self, question: Question) -> Result<Reply, Refusal> {

@@ -29,6 +29,7 @@ enum Noted {
 pub(crate) struct Stop {
     reason: Latest<Option<Noted>>,
     stopping: AtomicBool,
+    begun: Latest<bool>,
     ended: Latest<bool>,
 }
 
@@ -37,6 +38,7 @@ impl Stop {
         Self {
             reason: Latest::new(None),
             stopping: AtomicBool::new(false),
+            begun: Latest::new(false),
             ended: Latest::new(false),
         }
     }
@@ -51,11 +53,13 @@ impl Stop {
         self.reason.update(|first| {
             first.get_or_insert(noted);
         });
+        self.begun.set(true);
     }
 
     /// Nothing new is taken from now on.
     pub(crate) fn begin(&self) {
         self.stopping.store(true, Ordering::Release);
+        self.begun.set(true);
     }
 
     /// Peers are served no more.
@@ -71,6 +75,11 @@ impl Stop {
     /// Stopping or failed.
     pub(crate) fn has_begun(&self) -> bool {
         self.stopping.load(Ordering::Acquire)
+    }
+
+    /// Resolves when it stops or has failed.
+    pub(crate) async fn begun(&self) {
+        self.begun.until(|begun| *begun).await;
     }
 
     /// Failed, not merely asked to stop.

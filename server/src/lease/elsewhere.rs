@@ -12,7 +12,7 @@ use vetch_proto::vetchpb::lease_answer::Outcome;
 use vetch_proto::vetchpb::lease_question::Subject;
 use vetch_proto::vetchpb::{LeaseAnswer, LeaseQuestion};
 use vetch_raft::AsyncRuntime;
-use vetch_raft::replica::Answers;
+use vetch_raft::replica::{Answers, NoAnswer};
 use vetch_storage::{LeaseId, LogIndex};
 
 use super::clock::{LeaseClock, Time};
@@ -60,15 +60,18 @@ impl<G: Group> LeaseClock<G> {
         Some(LeaseAnswer { outcome: Some(outcome), applied: group.leases().0.get() })
     }
 
-    /// Asks the leader; `None` when this member may be it by now.
+    /// Asks the leader; `None` when none has answered.
     pub(super) async fn ask(&self, group: &G, subject: Subject) -> Result<Option<Time>, Refusal> {
         // What a renewal brought is seen by the next; the remaining time stands beside the keys
         // that this member has.
         let must_see = matches!(subject, Subject::Remaining(_));
         let question = LeaseQuestion { subject: Some(subject) }.encode_to_vec();
-        let Some(answer) = group.ask_leader(question.into(), self.settings().request_timeout).await
-        else {
-            return Ok(None);
+        let asked = group.ask_leader(question.into(), self.settings().request_timeout);
+        let answer = match asked.await {
+            Ok(answer) => answer,
+            Err(NoAnswer::Stopped) => return Err(Refusal::Stopped),
+            // Who waits does so for that long, and no longer.
+            Err(NoAnswer::NoLeader | NoAnswer::TimedOut) => return Ok(None),
         };
         let Ok(LeaseAnswer { outcome: Some(outcome), applied }) = LeaseAnswer::decode(answer)
         else {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use vetch_proto::vetchpb::Proposal;
 use vetch_proto::vetchpb::proposal::Command;
+use vetch_raft::replica::NoAnswer;
 use vetch_raft::{
     AsyncRuntime, LeaderChange, LeaderChanges, Platform, ProposeError, ReadIndexError, Replica,
 };
@@ -30,13 +31,12 @@ pub(crate) trait Group: Send + Sync + 'static {
     /// Confirms that this member leads; everything acknowledged before is at or below the answer.
     fn read_index(&self) -> impl Future<Output = Result<LogIndex, ReadIndexError>> + Send;
 
-    /// Asks the lease clock of the leader; `None` when there was no answer in time, or when this member
-    /// leads.
+    /// Asks the lease clock of the leader; while this member leads, of the next one.
     fn ask_leader(
         &self,
         question: Bytes,
         within: Duration,
-    ) -> impl Future<Output = Option<Bytes>> + Send;
+    ) -> impl Future<Output = Result<Bytes, NoAnswer>> + Send;
 
     /// Waits until `index` is applied and its lease changes are known.
     fn wait_applied(
@@ -75,7 +75,7 @@ impl<P: Platform> Group for Replica<P> {
         Self::read_index(self).await
     }
 
-    async fn ask_leader(&self, question: Bytes, within: Duration) -> Option<Bytes> {
+    async fn ask_leader(&self, question: Bytes, within: Duration) -> Result<Bytes, NoAnswer> {
         Self::ask_leader(self, question, within).await
     }
 

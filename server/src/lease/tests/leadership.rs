@@ -1,6 +1,7 @@
 //! Leadership gained and lost.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use openraft_rt_sim::SimRuntime;
@@ -65,6 +66,23 @@ fn what_is_applied_while_a_new_leader_reads_the_table_is_not_lost() {
         site.lead(2);
         sleep_secs(0.1).await;
         assert_eq!(clock.list(), [LeaseId(3), LeaseId(2)], "3 has no election timeout on top");
+    });
+}
+
+/// The clock itself hears of a stop later, or never: its driver may be the one that waits.
+#[test]
+fn a_renewal_on_a_follower_that_stops_ends_at_once() {
+    run(|site, clock| async move {
+        site.grant(1, 5);
+        site.lose();
+        sleep_secs(0.1).await;
+        site.stops.store(true, Ordering::Relaxed);
+        let stopped = (tonic::Code::Unavailable, "etcdserver: server stopped");
+        let at_once = Duration::from_millis(1);
+        let renewed = SimRuntime::timeout(at_once, clock.renew(LeaseId(1))).await.unwrap();
+        assert_eq!(text(renewed), stopped);
+        let remaining = SimRuntime::timeout(at_once, clock.remaining(LeaseId(1))).await.unwrap();
+        assert_eq!(text(remaining), stopped);
     });
 }
 

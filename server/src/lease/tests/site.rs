@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::future::Future;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use vetch_proto::etcdserverpb::{LeaseGrantRequest, LeaseRevokeRequest, PutRequest};
 use vetch_proto::vetchpb::Proposal;
 use vetch_proto::vetchpb::proposal::Command;
+use vetch_raft::replica::NoAnswer;
 use vetch_raft::{AsyncRuntime, LeaderChange, ProposeError, ReadIndexError};
 use vetch_storage::engine::mem::MemEngine;
 use vetch_storage::lease::LeaseTable;
@@ -61,6 +62,8 @@ pub(super) struct Inner {
     pub(super) faults: Mutex<VecDeque<Fault>>,
     /// What the driver and renewals proposed.
     pub(super) proposed: Mutex<Vec<Command>>,
+    /// The replica stops, and says so to whoever asks the leader.
+    pub(super) stops: AtomicBool,
     /// Runs once, right after the table was read.
     pub(super) after_reading: Mutex<Option<Interruption>>,
 }
@@ -114,6 +117,7 @@ impl Site {
             log_delay: Mutex::new(Duration::from_millis(1)),
             faults: Mutex::default(),
             proposed: Mutex::default(),
+            stops: AtomicBool::new(false),
             after_reading: Mutex::default(),
         }))
     }
@@ -221,7 +225,10 @@ impl Group for Site {
         Ok(self.machine.lock().applied().index)
     }
 
-    async fn ask_leader(&self, _: Bytes, _: Duration) -> Option<Bytes> {
+    async fn ask_leader(&self, _: Bytes, _: Duration) -> Result<Bytes, NoAnswer> {
+        if self.stops.load(Ordering::Relaxed) {
+            return Err(NoAnswer::Stopped);
+        }
         std::future::pending().await
     }
 

@@ -150,9 +150,9 @@ fn a_member_whose_log_lost_what_its_engine_has_starts() {
     });
 }
 
-/// Whoever asks in a loop must leave a turn for the stop.
+/// Whoever asks in a loop is told at once, and does not ask again.
 #[test]
-fn a_member_that_stops_does_not_answer_questions_at_once() {
+fn a_member_that_stops_says_so_to_whoever_asks_the_leader() {
     on_cluster(10, async {
         let mut cluster = Cluster::start(10, 3).await;
         let follower = cluster.follower().await;
@@ -161,10 +161,30 @@ fn a_member_that_stops_does_not_answer_questions_at_once() {
         cluster.load("load", 3).await;
         let stopped = cluster.replicas.remove(&follower).unwrap();
         drop(SimRuntime::timeout(LONG, stopped.fatal()).await.unwrap());
-        let asked = stopped.ask_leader(Bytes::new(), LONG);
-        let at_once = SimRuntime::timeout(Duration::from_millis(1), Box::pin(asked)).await;
-        assert!(at_once.is_err(), "{at_once:?}");
+        let at_once = Duration::from_millis(1);
+        let asked = Box::pin(stopped.ask_leader(Bytes::new(), LONG));
+        let told = SimRuntime::timeout(at_once, asked).await.unwrap();
+        assert_eq!(told, Err(NoAnswer::Stopped));
         stopped.shutdown().await;
+
+        // Asked before it stops, while nobody leads.
+        let waits = cluster.leader().await;
+        let other = *cluster.replicas.keys().find(|id| **id != waits).unwrap();
+        cluster.kill(other);
+        let within = Duration::from_secs(2);
+        let alone = cluster.replica(waits).ask_leader(Bytes::new(), within).await;
+        assert_eq!(alone, Err(NoAnswer::NoLeader), "it leads itself, as far as it knows");
+        let asked = cluster.replica(waits).ask_leader(Bytes::new(), LONG);
+        let stops = async {
+            SimRuntime::sleep(within).await;
+            let began = SimInstant::now();
+            cluster.replica(waits).shutdown().await;
+            began
+        };
+        let told = async { (asked.await, SimInstant::now()) };
+        let ((told, at), began) = futures::join!(told, stops);
+        assert_eq!(told, Err(NoAnswer::Stopped));
+        assert!(at <= began + at_once, "{:?} after the stop began", at - began);
         cluster.shutdown().await;
     });
 }
