@@ -81,6 +81,7 @@ impl<P: Platform> Applier<P> {
     ) -> Result<Self, Fatal> {
         let membership = stored_membership(&machine)?;
         progress.advance(machine.applied());
+        awaited.reached(machine.applied().term);
         progress.set_sole_voter(votes_alone(node, membership.membership()));
         progress.set_learner(is_learner(&machine, node));
         marks.set_applied(machine.applied(), &membership);
@@ -170,6 +171,7 @@ impl<P: Platform> Applier<P> {
         self.progress.set_sole_voter(votes_alone(self.node, self.membership.membership()));
         self.progress.set_learner(is_learner(&self.machine, self.node));
         self.progress.advance(applied);
+        self.awaited.replaced(applied.term);
         self.stop_if_removed();
         tracing::info!(index = applied.index.0, generation, "put the state of a peer in use");
         Ok(())
@@ -178,7 +180,7 @@ impl<P: Platform> Applier<P> {
     /// Makes the batch visible and answers it.
     fn flush(&mut self, batch: &mut Batch<P>) -> Result<(), Fatal> {
         let Some(last) = batch.applied.last() else { return Ok(()) };
-        let last = last.id;
+        let (last, begins_term) = (last.id, last.id.term != self.progress.applied_term());
         let start = InstantOf::<P>::now();
         self.machine.commit()?;
         self.observer.on_committed(start.elapsed());
@@ -192,6 +194,9 @@ impl<P: Platform> Applier<P> {
         }
         for (at, request) in batch.awaited.drain(..) {
             self.awaited.applied(request, &batch.applied[at]);
+        }
+        if begins_term {
+            self.awaited.reached(last.term);
         }
         batch.applied.clear();
         self.stop_if_removed();

@@ -72,7 +72,8 @@ pub enum ProposeError {
     /// It entered the log but was not applied in time. It **may still be applied**.
     #[error("timed out")]
     TimedOut,
-    /// As `TimedOut`, and leadership changed meanwhile. It **may still be applied**.
+    /// As `TimedOut`, and leadership changed meanwhile, or the state of a peer took the place of the log
+    /// that would have told. It **may still be applied**, or may have been.
     #[error("timed out around a leader change")]
     TimedOutLeaderChanged,
     /// The node is stopping. It **may still be applied** after the restart.

@@ -22,7 +22,7 @@ type Answer<P> = ClientWriteResult<TypeConfig<<P as Platform>::Runtime>>;
 /// What became of one attempt.
 pub(super) enum Attempt {
     Done(Result<Arc<Applied>, ProposeError>),
-    /// Nobody took it; it is in no log.
+    /// Nobody took it, or it is lost for sure: it can be given to the next leader.
     NotLeader,
 }
 
@@ -71,6 +71,8 @@ impl<P: Platform> Inner<P> {
             return Attempt::Done(Err(ProposeError::TooManyRequests));
         };
         let led_in = self.leadership.leading();
+        // openraft writes those together that name the same term, as those of other members do.
+        let term = term.or(led_in);
         let (waiter, answer) = Waiter::new(Some(permit));
         if self.submit(encoded, waiter, term).await.is_err() {
             return Attempt::Done(Err(ProposeError::Stopped));

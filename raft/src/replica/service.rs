@@ -14,6 +14,7 @@ use vetch_proto::vetchpb::{
     AppendReply, AppendRequest, ForwardedProposal, Hello, MembersRequest, PeerReply, PeerRequest,
     ProposalDone, ReadIndexReply, ReadIndexRequest, Refusal, append_reply,
 };
+use vetch_storage::Term;
 
 use super::propose::Attempt;
 use super::{Inner, ProposeError, ReadIndexError};
@@ -121,7 +122,8 @@ impl<P: Platform> Inner<P> {
         }
         let within = Duration::from_millis(proposal.within_ms).min(self.settings.request_timeout);
         let deadline = InstantOf::<P>::now() + within;
-        match self.attempt(EncodedProposal(proposal.proposal), None, deadline).await {
+        let term = Some(Term(proposal.term));
+        match self.attempt(EncodedProposal(proposal.proposal), term, deadline).await {
             Attempt::Done(Ok(applied)) => {
                 let index = raft_index(applied.id.index).unwrap_or(0);
                 Ok(Reply::Proposed(ProposalDone { index }))

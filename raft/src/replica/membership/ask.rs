@@ -15,6 +15,7 @@ use super::change::{Step, is_removal_of};
 use super::{MemberChange, MemberChangeError, MemberRules, decode, encode};
 use crate::platform::{InstantOf, Platform};
 use crate::replica::Inner;
+use crate::replica::awaited::Fate;
 use crate::transport::LinkError;
 use crate::transport::peer::AskError;
 use crate::transport::wire::{self, Unreadable, refuse};
@@ -58,6 +59,15 @@ impl<P: Platform> Inner<P> {
         }
     }
 
+    /// What became of a change that was asked of another member.
+    fn made(&self, fate: Option<&Fate>) -> Answer {
+        match fate {
+            Some(Fate::Applied(_)) => Ok(self.members()),
+            Some(Fate::Lost | Fate::Unknown) => Err(MemberChangeError::TimedOutLeaderChanged),
+            None => Err(MemberChangeError::Stopped),
+        }
+    }
+
     fn members(&self) -> Vec<Member> {
         self.views.latest().members().iter().cloned().collect()
     }
@@ -70,7 +80,7 @@ impl<P: Platform> Inner<P> {
         request_id: u64,
         deadline: InstantOf<P>,
     ) -> Asked {
-        let mut waits = self.awaited.register(request_id);
+        let mut waits = self.awaited.register(request_id, None);
         let within = deadline - InstantOf::<P>::now();
         let request = Request::ChangeMember(MemberChangeRequest {
             request_id,
@@ -81,8 +91,7 @@ impl<P: Platform> Inner<P> {
         });
         let asked = self.peers.ask(leader, request, within);
         match P::Runtime::select2(&mut waits.arrives, asked).await {
-            Select2::First(Ok(_)) => return Asked::Done(Ok(self.members())),
-            Select2::First(Err(_)) => return Asked::Done(Err(MemberChangeError::Stopped)),
+            Select2::First(fate) => return Asked::Done(self.made(fate.ok().as_ref())),
             // Who was removed hears no more of the log, not even this.
             Select2::Second(Ok(Reply::MemberChanged(reply)))
                 if is_removal_of(change, self.identity.member) =>
@@ -102,8 +111,7 @@ impl<P: Platform> Inner<P> {
         }
         // Done, or perhaps: nothing but this member's own log tells.
         match P::Runtime::timeout_at(deadline, &mut waits.arrives).await {
-            Ok(Ok(_)) => Asked::Done(Ok(self.members())),
-            Ok(Err(_)) => Asked::Done(Err(MemberChangeError::Stopped)),
+            Ok(fate) => Asked::Done(self.made(fate.ok().as_ref())),
             Err(_) if self.leadership.leader() == Some(leader) => {
                 Asked::Done(Err(MemberChangeError::TimedOut))
             }

@@ -2,6 +2,7 @@
 
 mod faults;
 mod force;
+mod forwarding;
 mod identity;
 mod lease_reads;
 mod membership;

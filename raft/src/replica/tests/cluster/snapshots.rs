@@ -12,13 +12,13 @@ fn short_logs() -> Settings {
 
 impl Cluster {
     /// The last entry that member `id` has no more.
-    fn purged(&self, id: u64) -> u64 {
+    pub(super) fn purged(&self, id: u64) -> u64 {
         let metrics = self.replica(id).inner.metrics.borrow_watched().clone();
         metrics.purged.map_or(0, |purged| purged.index)
     }
 
     /// States that member `id` was given in this life of its.
-    fn installed(&self, id: u64) -> usize {
+    pub(super) fn installed(&self, id: u64) -> usize {
         self.observers[&id].installed.lock().len()
     }
 
