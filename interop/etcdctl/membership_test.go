@@ -113,8 +113,6 @@ func TestStrictReconfiguration(t *testing.T) {
 	alive := c.Others(dead)
 	w.endpoint = alive[0].Endpoint()
 	leader := c.Leader(alive...)
-	// A leader may take as long as an election timeout to miss a member, and there is nothing to ask whether it has.
-	time.Sleep(2 * time.Second)
 	const unhealthy = "etcdserver: unhealthy cluster"
 	fourth := c.NewMember()
 	w.fails(unhealthy, "member", "add", "fourth", "--peer-urls="+fourth.PeerURL())

@@ -134,32 +134,58 @@ impl<P: Platform> Inner<P> {
         Ok(Basis { term, at, membership, last: last.map_or(0, |index| index + 1) })
     }
 
-    /// What `change` comes to. A group that is not healthy may be about to hear from its members: a
-    /// leader that was just elected has not yet.
+    /// What `change` comes to.
+    ///
+    /// Whether the group can go on after it is not a matter of who was there lately: whoever counts has
+    /// to answer a heartbeat that was sent after the change was asked for. A quorum of the new sets that
+    /// has answered is enough; who has not answered within half an election timeout is not there.
     async fn plan(
         &self,
         basis: &Basis,
         change: &MemberChange,
         rules: MemberRules,
     ) -> Result<Plan, MemberChangeError> {
-        let patience = InstantOf::<P>::now() + self.settings.election_timeout;
+        let began = InstantOf::<P>::now();
+        let view = self.views.latest();
+        if !rules.asks_for_health(change) {
+            return self.group(basis, view.members(), self.lately()).plan(change, rules);
+        }
+        let patience = began + self.settings.election_timeout / 2;
+        // Not the next one that is due: the answers are waited for.
+        let asked = self.raft.trigger().heartbeat().await;
+        asked.map_err(|_stopped| MemberChangeError::Stopped)?;
         loop {
-            let view = self.views.latest();
-            let plan = self.group(basis, view.members()).plan(change, rules);
-            let waits = plan == Err(MemberChangeError::Unhealthy);
-            if !waits || InstantOf::<P>::now() >= patience || self.leadership.leading().is_none() {
+            let group = self.group(basis, view.members(), |heard| *heard >= began);
+            let is_late = InstantOf::<P>::now() >= patience;
+            if is_late || self.leadership.leading().is_none() {
+                return group.plan(change, rules);
+            }
+            // Until it is known that who leaves is not there, its loss is one.
+            let plan = group.with_reachable(change.member()).plan(change, rules);
+            if plan != Err(MemberChangeError::Unhealthy) {
                 return plan;
             }
-            P::Runtime::sleep(self.settings.heartbeat_interval).await;
+            P::Runtime::sleep(self.settings.heartbeat_interval / 20).await;
         }
     }
 
-    pub(super) fn group<'a>(&self, basis: &Basis, members: &'a Members) -> Group<'a> {
+    /// Within an election timeout.
+    pub(super) fn lately(&self) -> impl Fn(&InstantOf<P>) -> bool + use<P> {
+        let timeout = self.settings.election_timeout;
+        move |heard| heard.elapsed() < timeout
+    }
+
+    /// The group, with those for reachable who have answered something that was sent `then`.
+    pub(super) fn group<'a>(
+        &self,
+        basis: &Basis,
+        members: &'a Members,
+        then: impl Fn(&InstantOf<P>) -> bool,
+    ) -> Group<'a> {
         let metrics = self.metrics.borrow_watched();
         let me = self.identity.member.0;
-        let recent = |heard: &InstantOf<P>| heard.elapsed() < self.settings.election_timeout;
         let heard = metrics.heartbeat.iter().flatten();
-        let reachable = heard.filter(|(_, at)| at.is_some_and(|at| recent(&at))).map(|(id, _)| *id);
+        let reachable = heard.filter(|(_, at)| at.is_some_and(|at| then(&at))).map(|(id, _)| *id);
         let matched = metrics.replication.iter().flatten();
         let matched: BTreeMap<u64, u64> =
             matched.map(|(id, at)| (*id, at.map_or(0, |at| at.index + 1))).collect();

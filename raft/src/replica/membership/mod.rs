@@ -50,6 +50,18 @@ pub enum MemberChange {
     },
 }
 
+impl MemberChange {
+    /// Whom it is about.
+    pub(super) const fn member(&self) -> NodeId {
+        match self {
+            Self::Add { id, .. }
+            | Self::Promote(id)
+            | Self::Remove(id)
+            | Self::Update { id, .. } => *id,
+        }
+    }
+}
+
 /// What the operator allows; the rules of the member that is asked hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemberRules {
@@ -57,6 +69,17 @@ pub struct MemberRules {
     pub strict: bool,
     /// `--max-learners`.
     pub max_learners: u64,
+}
+
+impl MemberRules {
+    /// Whether a change is allowed to a group only that can go on after it.
+    const fn asks_for_health(self, change: &MemberChange) -> bool {
+        match change {
+            MemberChange::Add { learner, .. } => self.strict && !*learner,
+            MemberChange::Remove(_) => self.strict,
+            MemberChange::Promote(_) | MemberChange::Update { .. } => false,
+        }
+    }
 }
 
 impl Default for MemberRules {

@@ -24,7 +24,7 @@ pub(crate) struct Group<'a> {
     /// The log's sets.
     pub(crate) voters: BTreeSet<u64>,
     pub(crate) learners: BTreeSet<u64>,
-    /// Members heard from within an election timeout; the leader itself is among them.
+    /// Members that answer, the leader itself among them: lately, or since the change was asked for.
     pub(crate) reachable: BTreeSet<u64>,
     /// How many entries of the log each member is known to have.
     pub(crate) matched: BTreeMap<u64, u64>,
@@ -69,6 +69,12 @@ impl Group<'_> {
                 Ok(Plan::Update(MemberUpdateRequest { id: id.0, peer_ur_ls: peer_urls.clone() }))
             }
         }
+    }
+
+    /// The group, with `id` among those that answer.
+    pub(crate) fn with_reachable(mut self, id: NodeId) -> Self {
+        self.reachable.insert(id.0);
+        self
     }
 
     /// A member that is a voter to clients, and follows only until it has caught up: whose vote may

@@ -51,7 +51,7 @@ impl<P: Platform> Inner<P> {
         let deadline = InstantOf::<P>::now() + self.settings.request_timeout;
         let Ok(basis) = self.basis(deadline).await else { return };
         let view = self.views.latest();
-        let group = self.group(&basis, view.members());
+        let group = self.group(&basis, view.members(), self.lately());
         if let Some(id) = group.ready_voter() {
             let (voters, learners) = group.with_voter(id);
             tracing::info!(member = %format_args!("{id:x}"), "a new member has caught up and votes");

@@ -369,8 +369,6 @@ fn a_change_that_would_cost_the_quorum_is_refused() {
         let down = cluster.follower().await;
         cluster.kill(down);
         let via = cluster.leader().await;
-        // Until then it might be on its way back.
-        SimRuntime::sleep(Duration::from_secs(2)).await;
         let other = *cluster.replicas.keys().find(|id| **id != via).unwrap();
         // The two that are left would have to agree among three, or four.
         assert_eq!(cluster.change(via, add(4, false)).await, Err(MemberChangeError::Unhealthy));
@@ -380,6 +378,49 @@ fn a_change_that_would_cost_the_quorum_is_refused() {
         cluster.check("two left").await;
         cluster.shutdown().await;
     });
+}
+
+/// Whether the others are there is asked after the change was, in whatever way one of them is lost:
+/// who was heard from a moment ago may be gone.
+#[test]
+fn a_member_lost_a_moment_ago_does_not_count() {
+    for silent in [false, true] {
+        on_cluster(11, async {
+            let mut cluster = Cluster::start(11, 5).await;
+            for replica in cluster.replicas.values() {
+                replica.published().await;
+            }
+            let via = cluster.leader().await;
+            let others: Vec<u64> = (1..=5).filter(|id| *id != via).collect();
+            for lost in &others[..2] {
+                if silent {
+                    cluster.network.isolate(NodeId(*lost));
+                } else {
+                    cluster.kill(*lost);
+                }
+            }
+            for change in [remove(others[2]), remove(others[3]), remove(via), add(6, false)] {
+                let began = SimInstant::now();
+                let refused = cluster.change(via, change.clone()).await;
+                assert_eq!(refused, Err(MemberChangeError::Unhealthy), "{change:?}");
+                let took = began.elapsed();
+                assert!(took < Duration::from_millis(600), "{change:?} is refused after {took:?}");
+            }
+            cluster.put(via, "goes on").await.unwrap();
+            let began = SimInstant::now();
+            cluster.change(via, remove(others[0])).await.unwrap();
+            let took = began.elapsed();
+            assert!(
+                took < Duration::from_millis(50),
+                "a quorum of the rest answers within {took:?}"
+            );
+            cluster.put(via, "goes on without it").await.unwrap();
+            cluster.network.heal();
+            for replica in cluster.replicas.values() {
+                replica.shutdown().await;
+            }
+        });
+    }
 }
 
 /// All members are asked for changes at once: each is made once or refused with the reason, and all
