@@ -89,6 +89,9 @@ pub(crate) enum Group {
     /// three members: longest put gap when the leader is killed
     #[value(name = "3-kill")]
     ThreeKill,
+    /// three members: longest put gap when the leader is stopped by SIGTERM
+    #[value(name = "3-stop")]
+    ThreeStop,
     /// three members: a store of 1 GiB to a fourth, beside steady puts
     #[value(name = "3-join")]
     ThreeJoin,

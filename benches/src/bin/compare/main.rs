@@ -158,6 +158,7 @@ async fn measure(bench: &mut Bench) -> Vec<String> {
     group!("3-put-64", bench.args.wants(Group::ThreePut64), three::put_by_many(bench));
     group!("3-get-64", bench.args.wants(Group::ThreeGet), three::get_by_many(bench));
     group!("3-kill", bench.args.wants(Group::ThreeKill), kill::leader(bench));
+    group!("3-stop", bench.args.wants(Group::ThreeStop), kill::stop_leader(bench));
     group!("3-join", bench.args.wants(Group::ThreeJoin), join::new_member(bench));
     failures
 }

@@ -92,6 +92,7 @@ metrics! {
     ThreeGetCpu: "3 nodes: linearizable get, 64 clients, CPU of all members per get", "µs", Median, Nothing, false;
     ThreeGetSpreadRate: "3 nodes: the same, spread over all members", "/s", Median, Nothing, false;
     ThreeKillGap: "3 nodes: leader killed, longest put gap", "ms", Middle, AtMostTimes(1.0), false;
+    ThreeStopGap: "3 nodes: leader stopped by SIGTERM, longest put gap", "ms", Highest, AtMost(100.0), false;
     ThreeJoinTime: "3 nodes: 1 GiB to a new member takes", "s", Median, Nothing, true;
     ThreeJoinBefore: "3 nodes: put p99 before", "µs", Median, Nothing, true;
     ThreeJoinDuring: "3 nodes: put p99 meanwhile", "µs", Median, Nothing, true;

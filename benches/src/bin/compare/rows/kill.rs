@@ -1,4 +1,4 @@
-//! The leader is killed under puts through the members that stay.
+//! The leader is killed, or stopped in order, under puts through the members that stay.
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
@@ -21,39 +21,49 @@ use crate::metric::Metric;
 
 /// Between puts, whether or not the last is answered.
 const PACE: Duration = Duration::from_millis(5);
-/// Puts before the leader is killed.
+/// Puts before the leader ends.
 const BEFORE: Duration = Duration::from_secs(1);
 /// And for at least this long after it.
 const AFTER: Duration = Duration::from_secs(4);
-/// A cluster that does not acknowledge for so long after its leader was killed is broken.
+/// A cluster that does not acknowledge for so long after its leader has ended is broken.
 const PATIENCE: Duration = Duration::from_mins(1);
 /// Puts are acknowledged again when the last acknowledgement is not older than this.
 const RECENT: Duration = Duration::from_millis(50);
 
+/// SIGKILL: the others notice by themselves.
 pub(crate) async fn leader(bench: &mut Bench) -> Result<()> {
+    end_leader(bench, Signal::KILL, Metric::ThreeKillGap).await
+}
+
+/// SIGTERM, as in a rolling restart: it may hand over first.
+pub(crate) async fn stop_leader(bench: &mut Bench) -> Result<()> {
+    end_leader(bench, Signal::TERM, Metric::ThreeStopGap).await
+}
+
+async fn end_leader(bench: &mut Bench, signal: Signal, gap: Metric) -> Result<()> {
     let mut clusters = bench.start_clusters(SIZE).await?;
     for cluster in &mut clusters {
         prepare(cluster).await.map_err(|error| cluster.explain(error))?;
     }
     for _ in 0..bench.args.rounds() {
         for cluster in &mut clusters {
-            let gap = round(cluster).await.map_err(|error| cluster.explain(error))?;
-            bench.report.record(Metric::ThreeKillGap, cluster.side(), gap.as_secs_f64() * 1e3);
+            let longest = round(cluster, signal).await.map_err(|error| cluster.explain(error))?;
+            bench.report.record(gap, cluster.side(), longest.as_secs_f64() * 1e3);
         }
     }
     Ok(())
 }
 
-/// The longest time between two acknowledgements. The killed member is back when this returns.
-async fn round(cluster: &mut Cluster) -> Result<Duration> {
+/// The longest time between two acknowledgements. The member that ended is back when this returns.
+async fn round(cluster: &mut Cluster, signal: Signal) -> Result<Duration> {
     cluster.find_leader().await?;
     let puts = Puts::start(&cluster.followers()).await?;
     sleep(BEFORE).await;
-    let killed = Instant::now();
+    let ended = Instant::now();
     ensure!(puts.last().is_some(), "no put was acknowledged in {BEFORE:?}");
-    cluster.leader_mut().end(Signal::KILL).await?;
-    while killed.elapsed() < AFTER || puts.last().is_none_or(|last| last.elapsed() > RECENT) {
-        ensure!(killed.elapsed() < PATIENCE, "no put is acknowledged since the leader is gone");
+    cluster.leader_mut().end(signal).await?;
+    while ended.elapsed() < AFTER || puts.last().is_none_or(|last| last.elapsed() > RECENT) {
+        ensure!(ended.elapsed() < PATIENCE, "no put is acknowledged since the leader is gone");
         sleep(RECENT / 5).await;
     }
     let gap = puts.longest_gap().context("no two puts were acknowledged")?;
@@ -88,7 +98,7 @@ impl Puts {
                 let (key, value) = (key(number % KEYS), values.get(number));
                 spawn_local(async move {
                     let put = PutRequest { key, value, ..PutRequest::default() };
-                    // What was under way when the leader died may fail, or never be answered.
+                    // What was under way when the leader ended may fail, or never be answered.
                     if client.put(put).await.is_ok() {
                         seen.borrow_mut().push(Instant::now());
                     }
