@@ -88,7 +88,11 @@ impl<P: Platform> Client<P> {
         option: &RPCOption,
     ) -> Result<StreamAppendResult<P::Runtime>, RpcError<P::Runtime>> {
         let request = Request::Heartbeat(wire::encode_append(request));
-        let Reply::Heartbeat(reply) = self.control(request, option).await? else {
+        // As long as openraft waits itself, which is one interval: an answer that takes most of it is
+        // worth as much as a quick one, and without it the leader would lose its quorum.
+        let within = option.hard_ttl();
+        let answer = self.peers.call(&self.control, self.target, request, within).await;
+        let Reply::Heartbeat(reply) = answer.map_err(|error| rpc_error(&error))? else {
             return Err(unexpected());
         };
         wire::decode_append_reply(reply).map_err(|refusal| refused_rpc(&refusal))

@@ -78,6 +78,27 @@ fn a_follower_that_was_away_catches_up() {
     });
 }
 
+/// A round trip may take most of a heartbeat's interval.
+#[test]
+fn a_slow_network_keeps_its_leader() {
+    on_cluster(8, async {
+        let cluster = Cluster::start(8, 3).await;
+        let leader = cluster.leader().await;
+        let term = cluster.replica(leader).status().term;
+        let delay = (Duration::from_millis(40), Duration::from_millis(45));
+        cluster.network.set_weather(Weather { delay, ..Weather::default() });
+        for sample in 0..200 {
+            SimRuntime::sleep(Duration::from_millis(50)).await;
+            let status = cluster.replica(leader).status();
+            assert!(status.is_leader && status.term == term, "sample {sample}: {status:?}");
+        }
+        cluster.load("slow", 3).await;
+        assert_eq!(cluster.acknowledged(), 18);
+        cluster.check("slow").await;
+        cluster.shutdown().await;
+    });
+}
+
 /// The power goes out in the middle of a follower's write, at each step in turn: whatever of it is
 /// torn, the member comes back and catches up.
 #[test]
