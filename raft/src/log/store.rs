@@ -132,6 +132,20 @@ impl LogStore {
         }
     }
 
+    /// Resolves when everything that was appended, recorded or dropped before is on disk.
+    pub fn flushed(&self) -> impl Future<Output = Result<(), LogError>> + use<> {
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        let checked = self.shared.check();
+        if checked.is_ok() {
+            let mut state = self.shared.state.lock();
+            self.shared.submit(&mut state.writer, move |result| drop(sender.send(result)));
+        }
+        async move {
+            checked?;
+            receiver.await.unwrap_or(Err(DiskError::Closed.into()))
+        }
+    }
+
     /// Drops entries after `after`.
     pub fn truncate(&self, after: Option<RaftLogId>) -> Result<(), LogError> {
         self.shared.check()?;

@@ -242,6 +242,7 @@ async fn spawn<P: Platform>(platform: P, parts: Parts<P>) -> Result<Replica<P>, 
     let peers = Peers::new(platform.clone(), roster, addresses, timing(&settings));
     let peers = Arc::new(peers);
     let network = Network(Arc::clone(&peers));
+    let beginning = (!has_begun).then(|| log.clone());
     let raft: RaftOf<P> = Raft::build(identity.member.0, raft_config, network, log, applier)
         .await
         .map_err(|error| raft_fatal(&error))?;
@@ -277,7 +278,7 @@ async fn spawn<P: Platform>(platform: P, parts: Parts<P>) -> Result<Replica<P>, 
     *inner.running.lock() = Some(Running {
         supervisor: P::Runtime::spawn(supervise(Arc::clone(&inner))),
         checkpoints: P::Runtime::spawn(checkpoints.run(stopped)),
-        membership: P::Runtime::spawn(tend(Arc::clone(&inner), has_begun)),
+        membership: P::Runtime::spawn(tend(Arc::clone(&inner), beginning)),
         stop_checkpoints,
         applier_gone,
         serving: None,

@@ -82,6 +82,11 @@ impl Roster {
         self.identity.instance
     }
 
+    /// Whether this member knows who `member` is.
+    pub(crate) fn has_met(&self, member: NodeId) -> bool {
+        self.known.lock().contains_key(&member)
+    }
+
     /// Whether to listen to whoever says `hello`.
     pub(crate) async fn admit(&self, hello: Option<&Hello>) -> Result<NodeId, Refusal> {
         let stranger = |message: String| Err(refuse(Reason::Stranger, message));

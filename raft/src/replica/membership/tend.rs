@@ -8,21 +8,32 @@ use vetch_proto::vetchpb::MembersRequest;
 use vetch_proto::vetchpb::peer_request::Request;
 use vetch_storage::{LogIndex, NodeId};
 
+use crate::log::LogStore;
 use crate::platform::{InstantOf, Platform};
 use crate::replica::Inner;
 use crate::types::Membership;
 
-/// Runs until the replica has ended. `has_begun` says that the manifest knows of the log's first entry.
-pub(in crate::replica) async fn tend<P: Platform>(inner: Arc<Inner<P>>, has_begun: bool) {
-    let noting = inner.note_begin(has_begun);
+/// Runs until the replica has ended. `beginning` is a log of whose first entry the manifest does not
+/// know yet.
+pub(in crate::replica) async fn tend<P: Platform>(
+    inner: Arc<Inner<P>>,
+    beginning: Option<LogStore>,
+) {
+    let noting = inner.note_begin(beginning);
     let tended = join3(inner.let_voters_vote(), inner.watch_own_standing(), noting);
     let _ended = P::Runtime::select2(inner.stop.ended(), Box::pin(tended)).await;
 }
 
 impl<P: Platform> Inner<P> {
-    async fn note_begin(&self, has_begun: bool) {
-        if !has_begun
-            && self.progress.wait(LogIndex(1)).await.is_ok()
+    /// From then on a log that is found empty has been lost. What others have on disk may be applied
+    /// here before this member's own write ends: until that, the log may rightly be empty after a crash.
+    async fn note_begin(&self, beginning: Option<LogStore>) {
+        let Some(log) = beginning else { return };
+        if self.progress.wait(LogIndex(1)).await.is_err() {
+            return;
+        }
+        // A log that has failed has said so itself.
+        if log.flushed().await.is_ok()
             && let Err(fatal) = self.engines.log_has_begun().await
         {
             self.stop.raise(fatal);
@@ -64,15 +75,21 @@ impl<P: Platform> Inner<P> {
     /// A member that hears from no leader asks its peers whether it still belongs to them: one that was
     /// removed while it was down or cut off is never spoken to again. The answer is looked at where
     /// all refusals are.
+    ///
+    /// Whom it has never met it asks in any case. Followers need not talk to each other for months; if
+    /// one of them then came back without its disks while the leader was away, the other would take its
+    /// word, and its vote.
     async fn watch_own_standing(&self) {
         loop {
             P::Runtime::sleep(self.settings.election_timeout).await;
-            if self.stop.has_begun() || self.leader_with_quorum().is_some() {
+            if self.stop.has_begun() {
                 continue;
             }
+            let is_led = self.leader_with_quorum().is_some();
             let view = self.views.latest();
             let others = view.members().iter().map(|member| NodeId(member.id));
-            for other in others.filter(|id| *id != self.identity.member) {
+            let others = others.filter(|id| *id != self.identity.member);
+            for other in others.filter(|id| !is_led || !self.peers.roster.has_met(*id)) {
                 let question = Request::Members(MembersRequest {});
                 drop(self.peers.ask(other, question, self.settings.election_timeout).await);
             }

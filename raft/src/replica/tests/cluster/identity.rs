@@ -33,6 +33,41 @@ fn a_wiped_member_is_refused() {
     });
 }
 
+/// Two followers, which the log gives no reason to talk. One of them loses its disks; the leader, the
+/// only one who had the entries that the other acknowledged, is away when it comes back.
+#[test]
+fn a_wiped_member_is_known_to_those_who_never_needed_it() {
+    for seed in 0..4 {
+        on_cluster(seed, async {
+            let mut cluster = Cluster::start(seed, 3).await;
+            let leader = cluster.leader().await;
+            let followers: Vec<u64> = (1..=3).filter(|id| *id != leader).collect();
+            let (wiped, left) = (followers[0], followers[1]);
+            let met = |cluster: &Cluster| {
+                let roster = |id: u64| &cluster.replica(id).inner.peers.roster;
+                (1..=3)
+                    .all(|id| (1..=3).all(|other| id == other || roster(id).has_met(NodeId(other))))
+            };
+            cluster.until("all have met", met).await;
+            cluster.network.isolate(NodeId(left));
+            cluster.load("without it", 5).await;
+            assert!(cluster.acknowledged() > 0);
+            cluster.kill(wiped);
+            cluster.kill(leader);
+            cluster.network.heal();
+            cluster.machines.insert(wiped, Sim::on(&cluster.network, 77));
+            cluster.boot(wiped).await;
+            let told = SimRuntime::timeout(LONG, cluster.replica(wiped).fatal()).await.unwrap();
+            assert!(told.to_string().contains("wiped"), "seed {seed}: {told}");
+            assert_eq!(cluster.replica(left).status().leader, None, "seed {seed}");
+            cluster.replicas.remove(&wiped).unwrap().shutdown().await;
+            cluster.boot(leader).await;
+            cluster.check(&format!("seed {seed}")).await;
+            cluster.shutdown().await;
+        });
+    }
+}
+
 #[test]
 fn a_member_of_another_cluster_is_refused() {
     on_cluster(2, async {

@@ -2,6 +2,7 @@
 
 use super::faults::storm;
 use super::*;
+use crate::disk::sim::Fault;
 
 pub(super) fn add(id: u64, learner: bool) -> MemberChange {
     MemberChange::Add { id: NodeId(id), peer_urls: member(id).peer_ur_ls, learner }
@@ -532,6 +533,34 @@ fn a_joiner_that_crashes_comes_back_and_catches_up() {
             cluster.until_voters(&[1, 2, 3, 4]).await;
             cluster.load("after", 5).await;
             cluster.check(&format!("seed {seed}")).await;
+            cluster.shutdown().await;
+        });
+    }
+}
+
+/// It applies what the others have on disk while its own disk is still at its first entries, and loses
+/// power: that its log is empty then is no loss.
+#[test]
+fn a_joiner_whose_first_entries_are_lost_begins_anew() {
+    for step in 0..10 {
+        on_cluster(3, async {
+            let mut cluster = Cluster::start(3, 3).await;
+            for replica in cluster.replicas.values() {
+                replica.published().await;
+            }
+            let via = cluster.leader().await;
+            cluster.insist(via, add(4, false)).await;
+            let seed = cluster.machines[&via].random();
+            let machine = Sim::on(&cluster.network, seed);
+            let wal = machine.disk(&data_dir().join("member/wal"));
+            cluster.machines.insert(4, machine);
+            cluster.boot(4).await;
+            wal.inject(Fault::Stall { at: wal.steps() + step, extra: Duration::from_secs(2) });
+            SimRuntime::sleep(Duration::from_millis(500)).await;
+            cluster.power_cut(4);
+            cluster.boot(4).await;
+            cluster.until_voters(&[1, 2, 3, 4]).await;
+            cluster.check(&format!("step {step}")).await;
             cluster.shutdown().await;
         });
     }
