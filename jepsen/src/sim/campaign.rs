@@ -126,3 +126,37 @@ pub fn run_all(
     summary.hash = hasher.finish();
     summary
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sim::coverage::{Fault, Reached};
+
+    /// A run that came across everything but these.
+    fn without(worlds: u64, fault: Option<Fault>, reached: Option<Reached>) -> Summary {
+        let summary = Summary { worlds, ..Summary::default() };
+        for injected in Fault::ALL.iter().filter(|one| Some(**one) != fault) {
+            summary.coverage.inject(*injected);
+        }
+        for found in Reached::ALL.iter().filter(|one| Some(**one) != reached) {
+            summary.coverage.reach(*found);
+        }
+        summary
+    }
+
+    #[test]
+    fn a_long_run_that_came_across_too_little_has_not_passed() {
+        assert!(without(LONG, None, None).passed());
+        for missing in Fault::ALL {
+            let run = without(LONG, Some(*missing), None);
+            assert!(!run.passed(), "{missing}");
+            assert!(run.to_string().contains(&format!("never injected: {missing}")));
+            assert!(without(LONG - 1, Some(*missing), None).passed(), "a short one need not");
+        }
+        for missing in Reached::ALL {
+            let run = without(LONG, None, Some(*missing));
+            assert!(!run.passed(), "{missing}");
+            assert!(run.to_string().contains(&format!("never reached: {missing}")));
+        }
+    }
+}

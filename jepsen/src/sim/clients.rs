@@ -34,7 +34,7 @@ impl Caller {
     pub(super) fn new(world: &Arc<World>, id: u32) -> Self {
         let seed = world.shape.seed ^ (u64::from(id) << 32) ^ 0xca11;
         let mut random = SmallRng::seed_from_u64(seed);
-        let favourite = random.random_range(1..=world.shape.members);
+        let favourite = world.ids().choose(&mut random).copied().unwrap_or(1);
         Self { world: Arc::clone(world), id, random, favourite }
     }
 
@@ -42,17 +42,23 @@ impl Caller {
     pub(super) async fn member(&mut self) -> Option<Arc<Life>> {
         while !self.world.has_ended() {
             if self.random.random_ratio(1, 6) {
-                self.favourite = self.random.random_range(1..=self.world.shape.members);
+                self.choose();
             }
-            if let Some(life) = self.world.up(self.favourite) {
+            if let Some(life) = self.world.serving(self.favourite) {
                 return Some(life);
             }
-            if let Some(life) = self.world.all_up().choose(&mut self.random) {
+            if let Some(life) = self.world.all_serving().choose(&mut self.random) {
                 self.favourite = life.id;
             }
             SimRuntime::sleep(Duration::from_millis(20)).await;
         }
         None
+    }
+
+    fn choose(&mut self) {
+        if let Some(id) = self.world.ids().choose(&mut self.random) {
+            self.favourite = *id;
+        }
     }
 
     async fn pause(&mut self) {
@@ -67,7 +73,7 @@ impl Caller {
         let outcome = calls::call(&self.world, &life, op).await;
         if let Outcome::Unknown(_) = outcome {
             // Another asks next: the member may be cut off.
-            self.favourite = self.random.random_range(1..=self.world.shape.members);
+            self.choose();
         }
         self.world.trace.mix((self.id, &format!("{outcome:?}")));
         self.world.recorder.finish(id, outcome.clone());

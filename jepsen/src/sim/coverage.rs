@@ -40,6 +40,8 @@ kinds! {
         OneWayCut => "one-way cut",
         /// Both directions between two members.
         PairCut => "pair cut",
+        /// Chunks of whole states arrive with a bit that is not as it was sent.
+        BadChunks => "damaged chunks",
         /// The process is killed; what it wrote is with the kernel.
         Kill => "kill",
         /// The machine's power goes out.
@@ -70,6 +72,18 @@ kinds! {
         WallJump => "wall clock jump",
         /// Leadership is handed over on request.
         Transfer => "leader transfer",
+        /// A voter is added.
+        Growth => "voter added",
+        /// A learner is added, and promoted later.
+        Learner => "learner added",
+        /// A member is removed.
+        Removal => "member removed",
+        /// A member's machine is given up, and another takes its place.
+        Replacement => "member replaced",
+        /// A member's disks are lost for good.
+        Wipe => "disks lost",
+        /// A member gets other peer URLs.
+        Move => "member moved",
     }
 }
 
@@ -86,6 +100,16 @@ kinds! {
         FatalStop => "fatal stops",
         /// A member refused to start on a damaged disk.
         Refused => "damaged disks refused",
+        /// A new member came to vote.
+        Grown => "new members vote",
+        /// A learner was promoted.
+        Promoted => "learners promoted",
+        /// A removed member was told, and stopped.
+        RemovedStopped => "removed members stopped",
+        /// A member that came back without its disks was told, and stopped.
+        WipedRefused => "wiped members refused",
+        /// A member that was lost was replaced.
+        Replaced => "lost members replaced",
         /// A crash left a torn end, and it was cut off.
         TornTail => "torn log ends cut",
         /// A crash lost entries that were not flushed.

@@ -18,6 +18,9 @@ use super::shape::{ELECTION, LEASE_CHECKPOINT};
 use super::world::{Death, World};
 use crate::history::{Answer, KeyRange, KeyValue, LeaseId, Op, Outcome, Put, Range};
 
+/// By when the operator has done what he is at, in a mended group: a few changes, each with a newcomer
+/// that may have to be given the whole state.
+const OPERATED: Duration = Duration::from_mins(1);
 /// By when a mended group has a leader, and has caught up.
 const SETTLED: Duration = Duration::from_secs(30);
 /// Steps of waiting.
@@ -35,12 +38,18 @@ impl fmt::Display for Stuck {
 /// Mends everything and waits for what must come true; the keys that are there in the end.
 pub(super) async fn run(world: &Arc<World>) -> Result<Vec<KeyValue>, Stuck> {
     mend(world).await;
+    until(world, OPERATED, "the end of the operator's work", || world.operation().is_none())
+        .await?;
     until(world, SETTLED, "one leader that all follow", || agreed(world).is_some()).await?;
+    let told = || world.stragglers().is_empty();
+    until(world, SETTLED, "the stop of every member that was removed", told).await?;
+    let served = || world.all_serving().len() == world.ids().len();
+    until(world, SETTLED, "clients served on every member", served).await?;
     world.trace.note("one leader");
     for id in world.ids() {
         write(world, id, &format!("calm {id}")).await?;
     }
-    if world.shape.lease_checkpoints && world.shape.members > 1 {
+    if world.shape.lease_checkpoints && world.ids().len() > 1 {
         leases_keep_their_remaining_time(world).await?;
     }
     // The longest lease, renewed at the last moment, and prolonged by a new leader.
@@ -73,10 +82,13 @@ async fn mend(world: &Arc<World>) {
     world.trace.note("the storm is over");
     world.network.heal();
     world.network.set_weather(Weather::default());
-    for id in world.ids() {
+    world.network.damage_chunks(0);
+    for id in world.machines() {
         if let Some(life) = world.up(id) {
             life.process.resume();
         }
+    }
+    for id in world.ids() {
         world.sim(id).engine().set_congested(false);
         if world.is_rigged(id) || world.wal(id).is_dark() {
             world.die(id, Death::Kill);
@@ -97,7 +109,8 @@ async fn until(
     let deadline = world_time() + within;
     while !holds() {
         if world_time() > deadline {
-            let all: Vec<_> = world.ids().iter().map(|id| world.show(*id)).collect();
+            let mut all: Vec<_> = world.machines().iter().map(|id| world.show(*id)).collect();
+            all.extend(world.operation().map(|operation| format!("operator: {operation}")));
             return Err(Stuck(format!("not within {within:?}: {what}; {}", all.join(", "))));
         }
         SimRuntime::sleep(STEP).await;

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -54,6 +55,16 @@ pub struct Life {
     pub api: Arc<Api<Machine>>,
     /// Ends its streams.
     pub stop: CancellationToken,
+    serves_clients: AtomicBool,
+}
+
+/// How a member came to be.
+#[derive(Clone, Debug)]
+pub enum Origin {
+    /// It is one of those that began the cluster.
+    Founder,
+    /// It was added when these were members.
+    Joiner(Vec<MemberRecord>),
 }
 
 impl std::fmt::Debug for Life {
@@ -90,7 +101,8 @@ impl ApplyObserver<Machine> for Observer {
     }
 }
 
-fn record(id: u64) -> MemberRecord {
+/// What a member says of itself.
+pub(super) fn record(id: u64) -> MemberRecord {
     MemberRecord {
         id,
         name: format!("m{id}"),
@@ -106,6 +118,7 @@ impl Life {
         id: u64,
         machine: Machine,
         shape: &Shape,
+        origin: &Origin,
         oracle: Oracle,
     ) -> Result<Result<Self, OpenError>, Gone> {
         let process = machine.process.clone();
@@ -121,13 +134,20 @@ impl Life {
             watch: Arc::clone(&watch),
             compaction: Arc::clone(&compaction),
         };
+        let (bootstrap, peers) = match origin {
+            Origin::Founder => {
+                let others = (1..=shape.members).filter(|peer| *peer != id);
+                (Bootstrap::New, others.map(record).collect())
+            }
+            Origin::Joiner(others) => (Bootstrap::Join, others.clone()),
+        };
         let start = Start {
             data_dir: data_dir(),
             settings: shape.settings(id),
             cluster: CLUSTER,
             member: record(id),
-            peers: (1..=shape.members).filter(|peer| *peer != id).map(record).collect(),
-            bootstrap: Bootstrap::New,
+            peers,
+            bootstrap,
             observer: Arc::new(observer),
         };
         let replica = match process.enter(Replica::open(machine.clone(), start)).await? {
@@ -141,7 +161,18 @@ impl Life {
         };
         let api = Arc::new(process.run(serve));
         let leases = Arc::clone(&api.leases);
-        Ok(Ok(Self { id, process, replica, leases, api, stop }))
+        let serves_clients = AtomicBool::new(false);
+        Ok(Ok(Self { id, process, replica, leases, api, stop, serves_clients }))
+    }
+
+    /// Clients are let in from now on.
+    pub(super) fn serve_clients(&self) {
+        self.serves_clients.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether clients are let in.
+    pub fn serves_clients(&self) -> bool {
+        self.serves_clients.load(Ordering::Relaxed)
     }
 
     /// What the member knows now.

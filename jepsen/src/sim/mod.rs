@@ -5,6 +5,7 @@
 //! - `world`: members, their lives and deaths. `life`: one member's shipped parts, put together
 //! - `process`, `clock`, `machine`: what the shipped code runs on: tasks that are paused and killed
 //!   together, a clock of their own, a disk, a network that is listened to
+//! - `operator`: changes who is in the group
 //! - `nemesis`: injects faults. `clients`, `watchers`, `calls`: who uses the members meanwhile
 //! - `oracle`: what must hold at every step
 //! - `finale`: everything is mended, and what must come true has to
@@ -22,6 +23,7 @@ mod finale;
 pub mod life;
 pub mod machine;
 mod nemesis;
+mod operator;
 pub mod oracle;
 pub mod process;
 mod run;

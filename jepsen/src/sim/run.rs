@@ -13,9 +13,8 @@ use super::clients;
 use super::coverage::{Coverage, Reached};
 use super::process::world_time;
 use super::shape::Shape;
-use super::watchers::Watcher;
 use super::world::{Death, World};
-use super::{finale, nemesis};
+use super::{finale, nemesis, watchers};
 use crate::harness::{Evidence, judge};
 
 /// What came of a world.
@@ -69,7 +68,7 @@ async fn live(world: &Arc<World>) -> Report {
     }))
     .await;
     let clients = SimRuntime::spawn(join_all(client_tasks(world)));
-    let watchers = SimRuntime::spawn(join_all(watcher_tasks(world)));
+    world.ids().into_iter().for_each(|id| watchers::begin(world, id));
     nemesis::run(Arc::clone(world)).await;
     world.end();
     drop(clients.await);
@@ -82,9 +81,9 @@ async fn live(world: &Arc<World>) -> Report {
         }
     };
     world.look_for_panics();
-    drop((look, watchers));
+    drop(look);
     let report = verdict(world, final_keys);
-    for id in world.ids() {
+    for id in world.machines() {
         world.die(id, Death::Kill);
     }
     report
@@ -106,31 +105,22 @@ fn client_tasks(world: &Arc<World>) -> Vec<Task> {
     tasks
 }
 
-fn watcher_tasks(world: &Arc<World>) -> Vec<Task> {
-    let mut tasks: Vec<Task> = Vec::new();
-    for member in world.ids() {
-        for number in 0..world.shape.watchers {
-            let watcher = Watcher::new(world, member, number);
-            let world = Arc::clone(world);
-            world.watcher_began();
-            tasks.push(Box::pin(async move {
-                watcher.run().await;
-                world.watcher_ended();
-            }));
-        }
-    }
-    tasks
-}
-
 /// Looks at all members, again and again.
 async fn look(world: Arc<World>) {
     let mut leading = std::collections::BTreeMap::new();
     loop {
-        for life in world.all_up() {
+        for life in world.machines().into_iter().filter_map(|id| world.up(id)) {
             if life.process.is_paused() {
                 continue;
             }
             let status = life.status();
+            if world.is_wiped(life.id) && (status.is_leader || status.applied.0 > 0) {
+                let lost = format!("m{} has lost its disks, and takes part: {status:?}", life.id);
+                world.oracle.violated(lost);
+            }
+            if status.is_leader && status.is_learner {
+                world.oracle.violated(format!("m{} leads, a learner", life.id));
+            }
             if status.is_leader {
                 world.leads(life.id, status.term);
                 if leading.insert(status.term, life.id).is_none() {

@@ -20,8 +20,10 @@ use super::coverage::Fault;
 pub struct Shape {
     /// Where every choice comes from.
     pub seed: u64,
-    /// How many members, with ids from 1.
+    /// How many members begin the cluster, with ids from 1.
     pub members: u64,
+    /// How many there are at most when members were added.
+    pub most_members: u64,
     /// How long faults are injected.
     pub storm: Duration,
     /// Which faults this world knows; each seed has some of them, so that rare combinations are not
@@ -77,6 +79,7 @@ impl Shape {
         Self {
             seed,
             members,
+            most_members: if random.random_bool(0.7) { 5 } else { 7 },
             storm: Duration::from_secs(random.random_range(8..25)),
             faults,
             fault_gap: Duration::from_millis(random.random_range(300..2_500)),

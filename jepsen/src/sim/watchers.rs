@@ -14,6 +14,7 @@ use openraft_rt::AsyncRuntime;
 use openraft_rt_sim::SimRuntime;
 use prost::Message;
 use rand::rngs::SmallRng;
+use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 use vetch_proto::etcdserverpb as pb;
 use vetch_server::rpc::body::framed;
@@ -82,8 +83,8 @@ impl Connection {
     }
 }
 
-/// One watcher over all lives of its member.
-pub(super) struct Watcher {
+/// One watcher over all lives of its member, and on another one when that is in the group no more.
+struct Watcher {
     world: Arc<World>,
     member: u64,
     spec: WatchSpec,
@@ -94,12 +95,25 @@ pub(super) struct Watcher {
     slow: bool,
 }
 
+/// Begins to watch on `member`, in all the ways that the world's shape has.
+pub(super) fn begin(world: &Arc<World>, member: u64) {
+    for number in 0..world.shape.watchers {
+        let watcher = Watcher::new(world, member, number);
+        let world = Arc::clone(world);
+        world.watcher_began();
+        drop(SimRuntime::spawn(async move {
+            watcher.run().await;
+            world.watcher_ended();
+        }));
+    }
+}
+
 /// How often a watcher asks for progress; also how long it may take to notice that the run is over.
 const ASK: Duration = Duration::from_millis(200);
 
 impl Watcher {
     /// The `number` decides what kind of watcher it is.
-    pub(super) fn new(world: &Arc<World>, member: u64, number: u32) -> Self {
+    fn new(world: &Arc<World>, member: u64, number: u32) -> Self {
         let seed = world.shape.seed ^ (member << 16) ^ (u64::from(number) << 40) ^ 0x3a7c;
         let mut random = SmallRng::seed_from_u64(seed);
         let range = match random.random_range(0..5) {
@@ -123,9 +137,15 @@ impl Watcher {
     }
 
     /// Watches until the run is over and all has been told.
-    pub(super) async fn run(mut self) {
+    async fn run(mut self) {
         while !self.is_done() {
-            let Some(life) = self.world.up(self.member) else {
+            let ids = self.world.ids();
+            if !ids.contains(&self.member)
+                && let Some(other) = ids.choose(&mut self.random)
+            {
+                self.member = *other;
+            }
+            let Some(life) = self.world.serving(self.member) else {
                 SimRuntime::sleep(Duration::from_millis(30)).await;
                 continue;
             };

@@ -11,6 +11,7 @@
 //! - `settings`, `status`, `error`: how it behaves, what it knows, why it has no answer. `stop`, `shutdown`: why a replica ends,
 //!   and how.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +19,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use openraft::{Raft, RaftMetrics};
-use openraft_rt::{AsyncRuntime, Watch};
+use openraft_rt::{AsyncRuntime, Watch, WatchReceiver};
 use parking_lot::Mutex;
 use vetch_proto::etcdserverpb::Member;
 use vetch_proto::vetchpb::Proposal;
@@ -213,6 +214,13 @@ impl<P: Platform> Replica<P> {
     /// Whether this member is a learner, as far as it knows; cheaper than [`status`](Self::status).
     pub fn is_learner(&self) -> bool {
         self.inner.progress.is_learner()
+    }
+
+    /// The members whose votes count, as this member knows: a new voter is not among them before it
+    /// has caught up.
+    pub fn voters(&self) -> BTreeSet<NodeId> {
+        let metrics = self.inner.metrics.borrow_watched();
+        metrics.membership_config.membership().voter_ids().map(NodeId).collect()
     }
 
     /// News of leadership gained and lost.

@@ -1,6 +1,6 @@
 //! One leader per term, votes kept, logs that match, promises kept on disk.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use vetch_proto::vetchpb::peer_reply::Reply;
 use vetch_proto::vetchpb::peer_request::Request;
@@ -32,6 +32,8 @@ pub(super) struct Consensus {
     /// Index, then term: hash of the entry.
     entries: BTreeMap<u64, BTreeMap<u64, u64>>,
     promises: BTreeMap<NodeId, Promise>,
+    /// Members that have lost their disks.
+    forgetful: BTreeSet<NodeId>,
 }
 
 impl Consensus {
@@ -45,7 +47,14 @@ impl Consensus {
 
     pub(super) fn forget(&mut self, member: NodeId) {
         self.promises.remove(&member);
-        self.votes.retain(|(voter, _), _| *voter != member);
+        self.forgetful.insert(member);
+    }
+
+    /// Who has lost its disks has nothing to say: what it says it has, it may have had and lost.
+    pub(super) fn took_without_memory(&self, from: NodeId, reply: &AppendReply) -> Option<String> {
+        let took = matches!(&reply.outcome, Some(append_reply::Outcome::Matched(_)));
+        (took && self.forgetful.contains(&from))
+            .then(|| format!("member {} has lost its disks, and takes entries again", from.0))
     }
 
     pub(super) fn leads(&mut self, member: u64, term: u64) -> Vec<String> {
@@ -129,6 +138,12 @@ impl Consensus {
         match (&request.request, &reply.reply) {
             (Some(Request::Vote(asked)), Some(Reply::Vote(given))) if given.granted => {
                 let Some(vote) = asked.vote else { return Vec::new() };
+                if self.forgetful.contains(&from) {
+                    return vec![format!(
+                        "member {} has lost its disks, and votes in term {}",
+                        from.0, vote.term
+                    )];
+                }
                 let promise = self.promises.entry(from).or_default();
                 promise.vote = promise.vote.max(Some((vote.term, vote.candidate)));
                 let first = *self.votes.entry((from, vote.term)).or_insert(vote.candidate);
@@ -141,8 +156,9 @@ impl Consensus {
                 Vec::new()
             }
             (Some(Request::Heartbeat(beat)), Some(Reply::Heartbeat(given))) => {
+                let took = self.took_without_memory(from, given);
                 self.append_answered(from, beat.vote.map_or(0, |vote| vote.term), given);
-                Vec::new()
+                took.into_iter().collect()
             }
             (Some(_) | None, Some(_) | None) => Vec::new(),
         }

@@ -87,7 +87,8 @@ impl Oracle {
         self.report(broken);
     }
 
-    /// The member's data directory is gone, and its promises with it.
+    /// The member's disks are gone, and with them what it has promised: it must not answer as itself
+    /// again.
     pub fn wiped(&self, member: NodeId) {
         self.shared.inner.lock().consensus.forget(member);
     }
@@ -193,8 +194,13 @@ impl Overhear for Oracle {
     }
 
     fn append_answered(&self, from: NodeId, term: u64, reply: &AppendReply) {
-        let truncated = self.shared.inner.lock().consensus.append_answered(from, term, reply);
+        let (truncated, broken) = {
+            let consensus = &mut self.shared.inner.lock().consensus;
+            let broken = consensus.took_without_memory(from, reply);
+            (consensus.append_answered(from, term, reply), broken)
+        };
         self.shared.coverage.add(Reached::Truncated, u64::from(truncated));
+        self.report(broken.into_iter().collect());
     }
 
     fn answered(&self, from: NodeId, request: &PeerRequest, reply: &PeerReply) {

@@ -248,3 +248,21 @@ fn a_renewal_of_a_lease_that_had_ended_already() {
     });
     assert!(found[0].contains("lease 9 was promised"), "{found:?}");
 }
+
+#[test]
+fn a_member_without_its_disks_that_answers_as_itself() {
+    let found = |is_wiped: bool| {
+        broken(async move |oracle| {
+            if is_wiped {
+                oracle.wiped(ONE);
+            }
+            let (request, reply) = vote(3, 2);
+            oracle.answered(ONE, &request, &reply);
+            oracle.append_answered(ONE, 3, &matched(3, 8));
+        })
+    };
+    assert_eq!(found(false), [""; 0]);
+    let found = found(true);
+    assert!(found[0].contains("has lost its disks, and votes"), "{found:?}");
+    assert!(found[1].contains("has lost its disks, and takes entries"), "{found:?}");
+}

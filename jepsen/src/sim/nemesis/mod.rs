@@ -1,5 +1,7 @@
 //! Injects one fault after another, as the seed has it.
 
+mod disks;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,9 +13,9 @@ use rand::{Rng, SeedableRng};
 use vetch_raft::disk::sim::Fault as DiskFault;
 use vetch_raft::transport::sim::Weather;
 use vetch_storage::NodeId;
-use vetch_storage::engine::mem::Fault as EngineFault;
 
 use super::coverage::{Fault, Reached};
+use super::operator::Plan;
 use super::process::world_time;
 use super::world::{Death, World};
 
@@ -63,6 +65,7 @@ impl Nemesis {
         let Some(id) = self.victim(&ids) else { return };
         match fault {
             Fault::Storm => self.storm(),
+            Fault::BadChunks => self.bad_chunks(),
             Fault::Isolation | Fault::Partition => self.part(fault, id, &ids),
             Fault::OneWayCut | Fault::PairCut => self.cut(fault, id, &ids),
             Fault::Kill | Fault::PowerCut => self.death(fault, id),
@@ -75,6 +78,12 @@ impl Nemesis {
             Fault::Congestion => self.congestion(id),
             Fault::WallJump => self.wall_jump(id),
             Fault::Transfer => self.transfer(&ids),
+            Fault::Growth => self.operate(fault, Plan::Grow { learner: false }),
+            Fault::Learner => self.operate(fault, Plan::Grow { learner: true }),
+            Fault::Removal => self.operate(fault, Plan::Remove(id)),
+            Fault::Replacement => self.operate(fault, Plan::Replace(id)),
+            Fault::Wipe => self.operate(fault, Plan::ReplaceWiped(id)),
+            Fault::Move => self.operate(fault, Plan::Relocate(id)),
             Fault::ClockSkew => {}
         }
     }
@@ -84,6 +93,16 @@ impl Nemesis {
         let leader = self.world.leader().map(|life| life.id);
         let leader = leader.filter(|_| self.random.random_ratio(1, 3));
         leader.or_else(|| ids.choose(&mut self.random).copied())
+    }
+
+    /// Has the operator do something, unless he is at something else.
+    fn operate(&mut self, fault: Fault, plan: Plan) {
+        if plan.is_possible(&self.world) {
+            self.injected(fault, format_args!("{plan:?}"));
+            let (world, seed) = (Arc::clone(&self.world), self.random.random());
+            world.set_operation(Some(format!("{plan:?}")));
+            after(Duration::ZERO, plan.carry_out(world, seed));
+        }
     }
 
     fn injected(&self, fault: Fault, what: std::fmt::Arguments<'_>) {
@@ -108,12 +127,19 @@ impl Nemesis {
     fn mend(&mut self) {
         self.world.network.heal();
         self.world.network.set_weather(Weather::default());
+        self.world.network.damage_chunks(0);
         self.world.trace.note("the network is mended");
     }
 
     fn storm(&self) {
         self.world.network.set_weather(STORM);
         self.injected(Fault::Storm, format_args!("bad weather"));
+    }
+
+    fn bad_chunks(&mut self) {
+        let of_a_thousand = self.random.random_range(20..300);
+        self.world.network.damage_chunks(of_a_thousand);
+        self.injected(Fault::BadChunks, format_args!("of 1000 chunks {of_a_thousand} are damaged"));
     }
 
     fn cut(&mut self, fault: Fault, id: u64, ids: &[u64]) {
@@ -234,62 +260,5 @@ impl Nemesis {
         let by = self.random.random_range(-100_000_000..100_000_000);
         self.world.set_wall_clock(id, by);
         self.injected(Fault::WallJump, format_args!("m{id}'s wall clock is set by {by} ms"));
-    }
-}
-
-/// Disks and engines.
-impl Nemesis {
-    fn disk(&mut self, fault: Fault, id: u64) {
-        if self.world.up(id).is_none() {
-            return;
-        }
-        self.world.rig(id);
-        let wal = self.world.wal(id);
-        let at = wal.steps() + self.random.random_range(0..8);
-        if fault == Fault::DiskStall {
-            let extra = self.some_time(4_000);
-            wal.inject(DiskFault::Stall { at, extra });
-            self.injected(fault, format_args!("m{id}'s disk stalls for {extra:?} at step {at}"));
-            return;
-        }
-        self.world.excuse(id);
-        let full = fault == Fault::DiskFull;
-        wal.inject(if full { DiskFault::NoSpace { at } } else { DiskFault::Io { at } });
-        self.injected(fault, format_args!("{fault} of m{id} at step {at}"));
-    }
-
-    fn bit_flip(&mut self, id: u64) {
-        if !self.world.is_down(id) && !self.world.die(id, Death::PowerCut) {
-            return;
-        }
-        if let Some(place) = self.world.flip_bit(id) {
-            self.injected(Fault::BitFlip, format_args!("a bit of m{id} flips in {place}"));
-        }
-        self.boot_later(id);
-    }
-
-    fn engine(&mut self, fault: Fault, id: u64) {
-        if self.world.up(id).is_none() {
-            return;
-        }
-        self.world.rig(id);
-        self.world.excuse(id);
-        let engine = self.world.sim(id).engine();
-        let nth = self.random.random_range(1..10);
-        let kind = if self.random.random() { EngineFault::Io } else { EngineFault::NoSpace };
-        if fault == Fault::EngineError {
-            engine.fail_apply(nth, kind);
-        } else {
-            engine.fail_persist(nth.min(2), kind);
-        }
-        self.injected(fault, format_args!("{fault} of m{id}, {kind:?} at the {nth}th"));
-    }
-
-    fn congestion(&mut self, id: u64) {
-        let long = self.some_time(2_000);
-        let engine = self.world.sim(id).engine();
-        engine.set_congested(true);
-        self.injected(Fault::Congestion, format_args!("m{id}'s engine lags for {long:?}"));
-        after(long, async move { engine.set_congested(false) });
     }
 }
