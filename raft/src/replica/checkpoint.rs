@@ -29,17 +29,19 @@ impl<P: Platform> Checkpoints<P> {
         Self { inner, checkpointer, last: LogIndex(0) }
     }
 
-    /// Runs until `stop` is dropped, then once more.
+    /// Runs until `stop` is dropped, then once more; or until the member has failed.
     pub(super) async fn run(mut self, mut stop: oneshot::Receiver<()>) {
         loop {
             let inner = Arc::clone(&self.inner);
             let due = due::<P>(&inner, self.last);
             let stopping = matches!(P::Runtime::select2(&mut stop, due).await, Select2::First(_));
-            if !inner.stop.has_failed() {
-                match self.checkpoint().await {
-                    Ok(next) => self = next,
-                    Err(fatal) => return inner.stop.raise(fatal),
-                }
+            if inner.stop.has_failed() {
+                // A checkpoint that is due would stay due, and leave no turn for the shutdown.
+                return;
+            }
+            match self.checkpoint().await {
+                Ok(next) => self = next,
+                Err(fatal) => return inner.stop.raise(fatal),
             }
             if stopping {
                 return;

@@ -3,10 +3,12 @@
 
 use std::os::unix::fs::symlink;
 
+use futures::FutureExt;
 use vetch_storage::engine::failing::{Call, FailingEngine, Fault, Plan};
 
 use super::*;
 use crate::disk::sim::Fault as DiskFault;
+use crate::replica::checkpoint::Checkpoints;
 
 type Failing = Tokio<FailingEngine<FjallEngine>>;
 
@@ -171,4 +173,25 @@ fn an_error_at_every_step_of_the_manifest_refuses_the_start_and_names_it() {
             });
         }
     }
+}
+
+/// A checkpoint that is due when the member fails stays due: whoever looked for it again and again
+/// would leave no turn for the shutdown.
+#[test]
+fn a_member_that_has_failed_looks_for_no_checkpoint() {
+    on_sim(1, async {
+        let replica = Replica::open(Sim::new(1), start(&data_dir(), often())).await.unwrap();
+        assert_eq!(put_until_it_fails(&replica, 20).await.len(), 20);
+        let inner = &replica.inner;
+        let due = Checkpoints::new(Arc::clone(inner), inner.views.checkpointer());
+        inner.stop.raise(Fatal::Io {
+            path: data_dir(),
+            message: "for the test".to_owned(),
+            no_space: false,
+        });
+        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        assert_eq!(due.run(stopped).now_or_never(), Some(()));
+        drop(stop);
+        replica.shutdown().await;
+    });
 }
