@@ -5,6 +5,7 @@
 //! a replay, and a later record's presence says that earlier ones were written. `recovery` knows which damage a
 //! crash can cause and refuses any other.
 
+mod backlog;
 pub(crate) mod codec;
 mod error;
 mod index;
@@ -15,6 +16,7 @@ mod segment;
 mod store;
 mod writer;
 
+pub use backlog::Backlog;
 pub use error::{Corrupt, LogError};
 pub use store::LogStore;
 

@@ -15,6 +15,7 @@ use openraft::{AsyncRuntime, OptionalSend, RaftLogReader};
 use parking_lot::Mutex;
 use vetch_storage::Fatal;
 
+use super::backlog::Backlog;
 use super::codec::{encode_entry, encode_log_id, encode_position, encode_vote};
 use super::error::LogError;
 use super::index::Index;
@@ -42,6 +43,7 @@ struct Shared {
     disk: Arc<dyn Disk>,
     options: LogOptions,
     durable: Arc<Durable>,
+    backlog: Arc<Backlog>,
     failed: OnceLock<LogError>,
     state: Mutex<State>,
 }
@@ -68,7 +70,8 @@ impl LogStore {
         let tail = Tail::default();
         let state = State { writer, index, tail, vote, committed: None, oldest_epoch };
         let (failed, state) = (OnceLock::new(), Mutex::new(state));
-        let shared = Arc::new(Shared { disk, options, durable, failed, state });
+        let backlog = Arc::default();
+        let shared = Arc::new(Shared { disk, options, durable, backlog, failed, state });
         shared.state.lock().remove_dead();
         Ok(Self { shared })
     }
@@ -76,6 +79,11 @@ impl LogStore {
     /// Why the log has failed, if it has: the node must stop.
     pub fn failure(&self) -> Option<Fatal> {
         self.shared.failed.get().cloned().map(Fatal::from)
+    }
+
+    /// How busy the disk is with this log.
+    pub fn backlog(&self) -> Arc<Backlog> {
+        Arc::clone(&self.shared.backlog)
     }
 
     /// The first entry's index and one past the last's, in openraft's counting.
@@ -198,8 +206,10 @@ impl Shared {
         writer: &mut Writer,
         done: impl FnOnce(Result<(), LogError>) + Send + 'static,
     ) {
-        let shared = Arc::downgrade(self);
+        let (shared, backlog) = (Arc::downgrade(self), Arc::clone(&self.backlog));
+        backlog.submit();
         writer.submit(move |result| {
+            backlog.done();
             let result = result.map_err(LogError::from);
             if let (Err(error), Some(shared)) = (&result, shared.upgrade()) {
                 shared.failed.get_or_init(|| error.clone());

@@ -5,7 +5,7 @@
 //! - `service`: what this member does for its peers.
 //! - `read_index`, `progress`: linearizable reads, and what is applied.
 //! - `question`: what only the leader's services can answer.
-//! - `leadership`: who leads. `transfer`: another member made leader. `checkpoint`: the engine made durable, the log let go of.
+//! - `leadership`: who leads. `transfer`: another member made leader; `slow_disk`: when its disk stalls. `checkpoint`: the engine made durable, the log let go of.
 //! - [`membership`]: who is in the group. `force`: a group of one made of what is left of another.
 //! - `engines`: where its states are. `receive`: a whole state from the leader.
 //! - `settings`, `status`, `error`: how it behaves, what it knows, why it has no answer. `stop`, `shutdown`: why a replica ends,
@@ -14,6 +14,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -29,6 +30,7 @@ use vetch_storage::{Applied, LogIndex, NodeId, ReadView, Term, Views};
 
 use crate::apply::Applier;
 use crate::apply::snapshot::SnapshotMarks;
+use crate::log::Backlog;
 use crate::manifest::Identity;
 use crate::platform::latest::Latest;
 use crate::platform::{InstantOf, Platform};
@@ -53,6 +55,7 @@ mod receive;
 mod service;
 mod settings;
 mod shutdown;
+mod slow_disk;
 pub mod start;
 mod status;
 pub(crate) mod stop;
@@ -119,6 +122,9 @@ pub(crate) struct Inner<P: Platform> {
     published: Latest<bool>,
     /// Long enough after the start to vote: see `config::vote_hold`.
     may_vote: Latest<bool>,
+    backlog: Arc<Backlog>,
+    /// How often this member gave leadership away for its slow disk.
+    handed_over: AtomicU64,
     stop: Arc<stop::Stop>,
     /// Taken by the first shutdown.
     running: Mutex<Option<shutdown::Running<P>>>,

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -243,6 +244,7 @@ async fn spawn<P: Platform>(platform: P, parts: Parts<P>) -> Result<Replica<P>, 
     let peers = Arc::new(peers);
     let network = Network(Arc::clone(&peers));
     let beginning = (!has_begun).then(|| log.clone());
+    let backlog = log.backlog();
     let raft: RaftOf<P> = Raft::build(identity.member.0, raft_config, network, log, applier)
         .await
         .map_err(|error| raft_fatal(&error))?;
@@ -266,6 +268,8 @@ async fn spawn<P: Platform>(platform: P, parts: Parts<P>) -> Result<Replica<P>, 
         answering: Answering::default(),
         published: Latest::new(false),
         may_vote: Latest::new(vote_hold.is_none()),
+        backlog,
+        handed_over: AtomicU64::new(0),
         stop,
         running: Mutex::new(None),
     });

@@ -1,5 +1,7 @@
 //! What the replica knows, asked at any time.
 
+use std::sync::atomic::Ordering;
+
 use openraft_rt::{AsyncRuntime, WatchReceiver};
 use vetch_storage::{LogIndex, NodeId, Term};
 
@@ -24,6 +26,8 @@ pub struct Status {
     pub applied: LogIndex,
     /// Proposals waiting for their answer.
     pub pending: usize,
+    /// How often this member has handed leadership over because its log's disk stalled.
+    pub slow_disk_handovers: u64,
 }
 
 impl<P: Platform> Inner<P> {
@@ -38,6 +42,7 @@ impl<P: Platform> Inner<P> {
             committed: self.committed().max(applied),
             applied,
             pending: self.admission.pending(),
+            slow_disk_handovers: self.handed_over.load(Ordering::Relaxed),
         }
     }
 

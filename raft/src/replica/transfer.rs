@@ -33,7 +33,7 @@ pub enum TransferError {
 impl<P: Platform> Inner<P> {
     /// Whether `target` would take over at once. openraft cannot take a transfer back: with a target
     /// that is not ready the group has no leader for an election timeout.
-    fn is_ready(&self, target: NodeId) -> Result<(), TransferError> {
+    pub(super) fn is_ready(&self, target: NodeId) -> Result<(), TransferError> {
         let metrics = self.metrics.borrow_watched();
         let (Some(heard), Some(matched)) = (&metrics.heartbeat, &metrics.replication) else {
             return Err(TransferError::NotLeader);

@@ -35,6 +35,8 @@ metric_group! {
             "etcd_server_slow_read_indexes_total", "Read indexes that took too long";
         slow_apply: Counter = Counter::default(),
             "etcd_server_slow_apply_total", "Applies slower than --warning-apply-duration";
+        slow_disk_handovers: Counter = Counter::default(),
+            "vetch_server_slow_disk_handovers_total", "Leaderships handed over because the log's disk stalled";
         quota_backend_bytes: Gauge = Gauge::default(),
             "etcd_server_quota_backend_bytes", "Size beyond which the NOSPACE alarm is raised, 0 for none";
         health_success: Counter = Counter::default(),

@@ -37,6 +37,7 @@ fn show_consensus<P: Platform>(api: &Api<P>, metrics: &Metrics) {
     set(&server.proposals_committed, status.committed.get());
     set(&server.proposals_applied, status.applied.get());
     set(&server.proposals_pending, status.pending as u64);
+    server.slow_disk_handovers.raise_to(status.slow_disk_handovers);
 }
 
 fn show_state<P: Platform>(api: &Api<P>, metrics: &Metrics) {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use futures::future::join3;
+use futures::future::join4;
 use openraft_rt::{AsyncRuntime, Instant, WatchReceiver};
 use vetch_proto::vetchpb::MembersRequest;
 use vetch_proto::vetchpb::peer_request::Request;
@@ -20,7 +20,8 @@ pub(in crate::replica) async fn tend<P: Platform>(
     beginning: Option<LogStore>,
 ) {
     let noting = inner.note_begin(beginning);
-    let tended = join3(inner.let_voters_vote(), inner.watch_own_standing(), noting);
+    let (votes, standing) = (inner.let_voters_vote(), inner.watch_own_standing());
+    let tended = join4(votes, standing, noting, inner.watch_disk());
     let _ended = P::Runtime::select2(inner.stop.ended(), Box::pin(tended)).await;
 }
 

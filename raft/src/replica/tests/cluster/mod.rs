@@ -8,6 +8,7 @@ mod lease_reads;
 mod membership;
 mod partition;
 mod serving;
+mod slow_disk;
 mod snapshots;
 mod transfer;
 
