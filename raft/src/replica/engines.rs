@@ -155,7 +155,8 @@ impl<P: Platform> Engines<P> {
         let synced = self.platform.blocking(move || platform.sync_dir(&dir)).await;
         synced.map_err(|error| Fatal::io(&parent, "making a new directory durable", &error))?;
         let state = StateInUse { generation, installed };
-        self.note(|manifest| Manifest { initialized: true, state, ..manifest }).await?;
+        // That the log has begun is not said here: what follows the state in it is not on disk yet.
+        self.note(|manifest| Manifest { state, ..manifest }).await?;
         self.in_use.store(generation, Ordering::Release);
         Ok(())
     }

@@ -19,7 +19,7 @@ use prost::Message;
 use tokio::sync::oneshot;
 use vetch_proto::etcdserverpb::Member;
 use vetch_proto::vetchpb::MemberRecord;
-use vetch_storage::{ClusterId, Fatal, NodeId, StateMachine, Views};
+use vetch_storage::{ClusterId, Fatal, LogIndex, NodeId, StateMachine, Views};
 
 use super::admission::Admission;
 use super::awaited::Awaited;
@@ -158,7 +158,8 @@ pub(super) async fn open<P: Platform>(
         manifest.initialized = true;
         manifest::store(&*home, &manifest).await?;
     }
-    if manifest.forcing || (manifest.initialized && bootstrap == Bootstrap::ForceNew) {
+    let has_state = manifest.initialized || manifest.state.installed > LogIndex(0);
+    if manifest.forcing || (has_state && bootstrap == Bootstrap::ForceNew) {
         let random = platform.random();
         force_new_cluster(&*home, &mut manifest, &log, &machine, random).await?;
     }

@@ -33,6 +33,10 @@ impl<P: Platform> Inner<P> {
         if self.progress.wait(LogIndex(1)).await.is_err() {
             return;
         }
+        // After a state from a peer, until the log is told of it.
+        while log.bounds().1 == 0 {
+            P::Runtime::sleep(self.settings.heartbeat_interval).await;
+        }
         // A log that has failed has said so itself.
         if log.flushed().await.is_ok()
             && let Err(fatal) = self.engines.log_has_begun().await

@@ -566,6 +566,38 @@ fn a_joiner_whose_first_entries_are_lost_begins_anew() {
     }
 }
 
+/// It was given the whole state and applied more, and its log's disk fails at one of the first writes
+/// after that: the state is there, and a log that is empty is no loss.
+#[test]
+fn a_joiner_whose_log_fails_behind_its_first_state_begins_anew() {
+    for step in 0..8 {
+        on_cluster(step, async {
+            let settings = Settings { checkpoint_entries: 5, ..Settings::for_tests() };
+            let settings = Settings { catchup_entries: 2, ..settings };
+            let mut cluster = Cluster::start_with(step, 3, settings).await;
+            for replica in cluster.replicas.values() {
+                replica.published().await;
+            }
+            cluster.load("before", 10).await;
+            let via = cluster.leader().await;
+            cluster.insist(via, add(4, false)).await;
+            let seed = cluster.machines[&via].random();
+            let machine = Sim::on(&cluster.network, seed);
+            let wal = machine.disk(&data_dir().join("member/wal"));
+            cluster.machines.insert(4, machine);
+            cluster.boot(4).await;
+            wal.inject(Fault::Io { at: wal.steps() + step });
+            let load = Box::pin(cluster.load("meanwhile", 40));
+            let _late = SimRuntime::timeout(Duration::from_millis(500), load).await;
+            cluster.kill(4);
+            cluster.boot(4).await;
+            cluster.until_voters(&[1, 2, 3, 4]).await;
+            cluster.check(&format!("step {step}")).await;
+            cluster.shutdown().await;
+        });
+    }
+}
+
 /// A member that joined and lost its directory is as much a stranger as a founder that did.
 #[test]
 fn a_wiped_joiner_is_refused_under_its_old_id() {
