@@ -16,6 +16,7 @@ pub mod lease;
 pub mod machine;
 pub mod member;
 pub mod mvcc;
+pub mod planted;
 mod schema;
 pub mod snapshot;
 #[cfg(feature = "testing")]
@@ -28,6 +29,7 @@ pub use engine::Engine;
 pub use error::{ApplyError, Fatal};
 pub use event::{Event, EventBatch, EventKind};
 pub use machine::StateMachine;
+pub use planted::Planted;
 pub use types::{
     ClusterId, LeaseId, LogId, LogIndex, NodeId, Revision, RevisionKey, Term, Version,
 };

@@ -152,7 +152,8 @@ async fn write(world: &Arc<World>, id: u64, value: &str) -> Result<(), Stuck> {
                     "not within {SETTLED:?}: a write by way of m{id}: {why}"
                 )));
             }
-            Outcome::Fail(_) | Outcome::Unknown(_) => {}
+            // One that refuses at once would be asked for ever at the same moment.
+            Outcome::Fail(_) | Outcome::Unknown(_) => SimRuntime::sleep(STEP).await,
         }
     }
     unreachable!("it ends with an answer or at its deadline")

@@ -15,9 +15,12 @@ mod scan;
 
 use std::sync::Arc;
 
+use vetch_storage::Planted;
+
 use super::LogOptions;
 use super::error::{Corrupt, LogError};
 use super::index::Index;
+use super::record;
 use super::segment::{self, SegmentHeader};
 use super::writer::Resume;
 use crate::disk::{Disk, FileInfo, Op, complete};
@@ -81,8 +84,10 @@ pub(super) fn inspect(disk: &dyn Disk) -> Result<Option<Recovered>, LogError> {
     let bytes = load(disk, last)?;
     let end = Scan::new(disk, last, &bytes).last(&mut replay)?;
     let header = &last.header;
-    let resume = Resume { epoch: header.epoch, bytes: header.bytes, end: end as u64 };
     let leftover_end = scan::written_end(&bytes, end) as u64;
+    let kept = Planted::TornTailKept.is_on();
+    let end = if kept { leftover_end.next_multiple_of(record::ALIGN as u64) } else { end as u64 };
+    let resume = Resume { epoch: header.epoch, bytes: header.bytes, end };
     let oldest_epoch = segments[0].header.epoch;
     let (vote, index) = replay.finish(disk, &segments[0])?;
     Ok(Some(Recovered { vote, index, oldest_epoch, resume, leftover_end }))

@@ -13,7 +13,7 @@ use futures::Stream;
 use openraft::storage::{IOFlushed, LogState, RaftLogStorage};
 use openraft::{AsyncRuntime, OptionalSend, RaftLogReader};
 use parking_lot::Mutex;
-use vetch_storage::Fatal;
+use vetch_storage::{Fatal, Planted};
 
 use super::backlog::Backlog;
 use super::codec::{encode_entry, encode_log_id, encode_position, encode_vote};
@@ -119,6 +119,11 @@ impl LogStore {
             state.tail.push(entry);
         }
         state.tail.shrink(shared.options.tail_bytes, &state.index, &shared.durable);
+        if Planted::AckBeforeSync.is_on() {
+            done(Ok(()));
+            shared.submit(&mut state.writer, |_| {});
+            return Ok(());
+        }
         shared.submit(&mut state.writer, done);
         Ok(())
     }
@@ -130,7 +135,10 @@ impl LogStore {
         if checked.is_ok() {
             let mut guard = self.shared.state.lock();
             let state = &mut *guard;
-            state.writer.push(Kind::Vote, state.vote, &state.index, |out| encode_vote(&vote, out));
+            let encode = |out: &mut Vec<u8>| encode_vote(&vote, out);
+            if !Planted::VoteNotWritten.is_on() {
+                state.writer.push(Kind::Vote, state.vote, &state.index, encode);
+            }
             state.vote = Some(vote);
             self.shared.submit(&mut state.writer, move |result| drop(sender.send(result)));
         }

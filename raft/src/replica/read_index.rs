@@ -9,7 +9,7 @@ use openraft::raft::ReadPolicy;
 use openraft_rt::{AsyncRuntime, Instant};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
-use vetch_storage::LogIndex;
+use vetch_storage::{LogIndex, Planted};
 
 use super::{Inner, ReadIndexError, config};
 use crate::platform::{InstantOf, Platform};
@@ -64,6 +64,9 @@ impl<P: Platform> Inner<P> {
         }
         if let Some(index) = self.sole_leader_index() {
             return Ok(index);
+        }
+        if Planted::ReadWithoutQuorum.is_on() && self.leadership.leading().is_some() {
+            return Ok(self.progress.applied());
         }
         self.shared_round().await
     }

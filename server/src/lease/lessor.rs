@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use vetch_storage::{LeaseChange, LeaseId, Term};
+use vetch_storage::{LeaseChange, LeaseId, Planted, Term};
 
 use super::spread::spread;
 
@@ -323,7 +323,8 @@ impl Lessor {
 
 /// What a new leader has to give a lease, before it adds the time without a leader.
 fn time_left(facts: &LeaseFacts) -> i64 {
-    if facts.remaining_ttl > 0 { facts.remaining_ttl } else { facts.ttl }
+    let is_known = facts.remaining_ttl > 0 && !Planted::TtlStartsAnew.is_on();
+    if is_known { facts.remaining_ttl } else { facts.ttl }
 }
 
 /// A stored TTL as time. Grants are positive; what an import brings may not be, and is due at once.

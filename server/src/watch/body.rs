@@ -12,7 +12,7 @@ use prost::encoding::encoded_len_varint;
 use smallvec::SmallVec;
 use vetch_proto::etcdserverpb::WatchResponse;
 use vetch_raft::Platform;
-use vetch_storage::{Fatal, Revision};
+use vetch_storage::{Fatal, Planted, Revision};
 
 use super::outbox::{Item, Next, Outbox, Selected, WatcherInfo};
 use crate::rpc::Api;
@@ -60,7 +60,8 @@ impl<P: Platform> WatchBody<P> {
             let count = fitting(rest, limit);
             let (now, later) = rest.split_at(count);
             rest = later;
-            self.frame_response(buffer, watcher.watch_id, header_revision, now, !later.is_empty());
+            let is_fragment = !later.is_empty() && !Planted::FragmentUnmarked.is_on();
+            self.frame_response(buffer, watcher.watch_id, header_revision, now, is_fragment);
         }
         Ok(())
     }

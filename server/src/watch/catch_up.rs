@@ -8,7 +8,7 @@ use vetch_raft::{AsyncRuntime, Platform};
 use vetch_storage::error::ReadError;
 use vetch_storage::mvcc::key_range::KeyRange;
 use vetch_storage::view::EventPage;
-use vetch_storage::{ApplyError, Engine, ReadView, Revision};
+use vetch_storage::{ApplyError, Engine, Planted, ReadView, Revision};
 
 use super::hub::{Position, Settings, State, WatchHub, select};
 use super::interest::WatcherKey;
@@ -75,7 +75,7 @@ fn next_piece<P: Platform>(
         end_compacted(state, key);
         return Source::Done;
     }
-    if next > state.tail {
+    if next > state.tail || (next == state.tail && Planted::WatcherOneRevisionLate.is_on()) {
         watcher.position = Position::Live { from: next };
         state.interest.add(&watcher.info.range, key);
         return Source::Done;

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use smallvec::{SmallVec, smallvec};
 use tokio::sync::mpsc;
 use vetch_raft::{AsyncRuntime, Platform};
-use vetch_storage::{Applied, Engine, EventBatch, Fatal, ReadView, Revision};
+use vetch_storage::{Applied, Engine, EventBatch, Fatal, Planted, ReadView, Revision};
 
 use super::catch_up;
 use super::event_log::EventLog;
@@ -164,7 +164,8 @@ impl<P: Platform> WatchHub<P> {
             *guard = Some(self.fresh(view));
             return;
         };
-        let next = state.tail.next();
+        let skips = Planted::InstallSkipsEvents.is_on();
+        let next = if skips { view.revision().next() } else { state.tail.next() };
         let mut fallen = Vec::new();
         for (key, watcher) in &mut state.watchers {
             if let Position::Live { from } = watcher.position {

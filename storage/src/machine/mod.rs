@@ -25,10 +25,11 @@ use self::open::Loaded;
 use self::shared::{Pin, Shared};
 use self::state::State;
 use crate::command::{Applied, Entry};
-use crate::engine::Engine;
+use crate::engine::{Batch, Engine};
 use crate::error::Fatal;
 use crate::member::Members;
 pub use crate::mvcc::compaction::{CompactionProgress, Compactor};
+use crate::planted::Planted;
 use crate::types::LogId;
 use crate::view::{ReadView, Views};
 
@@ -136,7 +137,12 @@ impl<E: Engine> StateMachine<E> {
         if self.state.applied == self.shared.view().applied {
             return Ok(());
         }
-        let batch = self.batch.take(&mut self.state);
+        let mut batch = self.batch.take(&mut self.state);
+        if Planted::AppliedOutsideBatch.is_on() {
+            let progress = batch.changes.pop();
+            let changes = std::mem::replace(&mut batch.changes, progress.into_iter().collect());
+            self.shared.engine.apply(Batch { changes, applied: None })?;
+        }
         if let Err(fatal) = self.shared.engine.apply(batch) {
             self.failed = Some(fatal.clone());
             return Err(fatal);

@@ -13,6 +13,7 @@ use crate::error::Fatal;
 use crate::mvcc::compaction::ReclaimState;
 use crate::mvcc::index::{Builder, Index, IndexEntry};
 use crate::mvcc::key_range::KeyRange;
+use crate::planted::Planted;
 use crate::schema::change::{self, ChangeRecord};
 use crate::schema::checksum::corrupt;
 use crate::schema::state::{
@@ -36,6 +37,9 @@ pub(super) fn load<E: Engine>(engine: &E, checkpoint: IndexCheckpoint) -> Result
         load_fact(&mut state, &key, &value)?;
     }
     check_applied(engine, &state)?;
+    if Planted::AppliesAgainAfterRestart.is_on() {
+        state.applied.index.0 = state.applied.index.0.saturating_sub(1);
+    }
     let reclaim = ReclaimState::load(engine)?;
     let checkpoint = checkpoint.fitting(state.applied.index, &reclaim);
     let mark = checkpoint.as_ref().map(|(revision, _)| CheckpointMark::new(*revision));

@@ -10,6 +10,7 @@ use crate::engine::{Engine, Family, Order};
 use crate::error::Fatal;
 use crate::mvcc;
 use crate::mvcc::history::is_kept;
+use crate::planted::Planted;
 use crate::schema::change::{self, ChangeRecord};
 use crate::schema::checksum::corrupt;
 use crate::schema::version::{self, VersionRecord};
@@ -94,7 +95,8 @@ impl<E: Engine> Export<E> {
                 self.pair(chunk, Family::Revisions, &key, &value);
             }
         }
-        Ok(At::Versions(Bound::Unbounded))
+        let without_versions = Planted::SnapshotWithoutVersions.is_on();
+        Ok(if without_versions { At::State } else { At::Versions(Bound::Unbounded) })
     }
 
     fn versions(

@@ -8,6 +8,7 @@ use prost::Message;
 use crate::engine::Engine;
 use crate::error::Fatal;
 use crate::mvcc::hash::stored_hashes;
+use crate::planted::Planted;
 use crate::schema::state::{
     self, Boundary, ClusterVersion, LeaseRecord, Membership, Nothing, Progress, Reclaim, StateKey,
 };
@@ -41,7 +42,7 @@ pub(super) fn records<E: Engine>(
     let reclaimed = state.written - live;
     let reclaim = Reclaim { finished, started: finished, cursor_main: 0, cursor_sub: 0, reclaimed };
     records.add(StateKey::Reclaim, &reclaim);
-    for lease in state.leases.iter() {
+    for lease in state.leases.iter().filter(|_| !Planted::SnapshotWithoutLeases.is_on()) {
         let (ttl, remaining_ttl) = (lease.ttl, lease.remaining_ttl);
         records.add(StateKey::Lease(lease.id), &LeaseRecord { ttl, remaining_ttl });
     }

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use vetch_proto::etcdserverpb::{Member, MemberUpdateRequest};
 use vetch_proto::vetchpb::MemberRecord;
-use vetch_storage::NodeId;
 use vetch_storage::member::Members;
+use vetch_storage::{NodeId, Planted};
 
 use super::{MemberChange, MemberChangeError, MemberRules};
 
@@ -116,6 +116,10 @@ impl Group<'_> {
             ..Member::default()
         };
         let record = MemberRecord { member: Some(member), ..MemberRecord::default() };
+        if learner && Planted::LearnerVotes.is_on() {
+            let (voters, learners) = self.with_voter(id.0);
+            return Plan::Sets { voters, learners, record };
+        }
         Plan::Sets { voters: self.voters.clone(), learners, record }
     }
 

@@ -7,7 +7,7 @@ use prost::Message;
 use tokio::sync::oneshot;
 use vetch_proto::etcdserverpb::Member;
 use vetch_proto::vetchpb::MemberRecord;
-use vetch_storage::{Fatal, LogIndex, StateMachine};
+use vetch_storage::{Fatal, LogIndex, Planted, StateMachine};
 
 use crate::apply;
 use crate::disk::DiskError;
@@ -54,7 +54,7 @@ pub(super) fn drop_contradicted(
 ) -> Result<(), Fatal> {
     let Some(applied) = raft_log_id(applied) else { return Ok(()) };
     let Some(entry) = log.read_one(applied.index)? else { return Ok(()) };
-    if entry.log_id == applied {
+    if entry.log_id == applied && !Planted::CommittedEntryTruncated.is_on() {
         return Ok(());
     }
     let before = match applied.index.checked_sub(1) {
