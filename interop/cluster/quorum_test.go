@@ -81,6 +81,30 @@ func TestQuorumLost(t *testing.T) {
 	}
 	var calls sync.WaitGroup
 	calls.Go(func() {
+		timed(t, "a grant", codes.DeadlineExceeded, "context deadline exceeded", func() error {
+			_, err := raw.Lease.LeaseGrant(ctx, &pb.LeaseGrantRequest{TTL: 60})
+			return err
+		})
+	})
+	calls.Go(func() {
+		timed(t, "the time that a lease has left", codes.Unavailable, "etcdserver: no leader", func() error {
+			_, err := raw.Lease.LeaseTimeToLive(ctx, &pb.LeaseTimeToLiveRequest{ID: int64(lease.ID)})
+			return err
+		})
+	})
+	calls.Go(func() {
+		timed(t, "a linearizable list of the members", codes.Unavailable, "etcdserver: request timed out", func() error {
+			_, err := raw.Cluster.MemberList(ctx, &pb.MemberListRequest{Linearizable: true})
+			return err
+		})
+	})
+	calls.Go(func() {
+		timed(t, "a promotion", codes.Unavailable, "etcdserver: no leader", func() error {
+			_, err := raw.Cluster.MemberPromote(ctx, &pb.MemberPromoteRequest{ID: 1})
+			return err
+		})
+	})
+	calls.Go(func() {
 		timed(t, "a put that does not require a leader", codes.DeadlineExceeded, "context deadline exceeded", func() error {
 			_, err := raw.KV.Put(ctx, &pb.PutRequest{Key: []byte("k"), Value: []byte("refused")})
 			return err

@@ -150,6 +150,12 @@ fn settings_that_contradict_each_other() {
             &["--auto-compaction-retention=-5"],
             "error parsing CompactionRetention: time: missing unit in duration \"-5\"",
         ),
+        (
+            &["--discovery-srv=example.org", "--initial-cluster=default=http://localhost:2380"],
+            "multiple discovery or bootstrap flags are set. Choose one of \"initial-cluster\", \
+             \"discovery-endpoints\" or \"discovery-srv\"",
+        ),
+        (&["--discovery-srv-name=prod"], "--discovery-srv-name needs --discovery-srv"),
         (&["--log-outputs=stderr,default"], "multi logoutput for \"default\" is not supported yet"),
     ] {
         assert_eq!(error(arguments), (text.to_owned(), 1));
@@ -159,7 +165,7 @@ fn settings_that_contradict_each_other() {
 /// The members that begin the cluster, as `name=URLs`.
 fn initial(arguments: &[&str]) -> Result<Vec<String>, String> {
     let config = run(arguments, &[]).unwrap();
-    let members = config.bootstrap.initial_members(&config.name);
+    let members = config.bootstrap.initial_members(&config.name, None);
     let members = members.map_err(|error| error.to_string())?;
     let show = |member: &InitialMember| {
         let urls: Vec<&str> = member.peer_urls.iter().map(Url::as_str).collect();
@@ -253,13 +259,34 @@ fn flags_about_tls_between_members_go_together_or_are_refused() {
             &["--peer-auto-tls", "--peer-client-key-file=/k"],
             "KeyFile and CertFile must both be present[key: /k, cert: ]",
         ),
-        (&["--peer-cert-allowed-cn=a"], "--peer-cert-allowed-cn=a is not supported: names in"),
-        (&["--peer-crl-file=a"], "--peer-crl-file=a is not supported: revocation lists"),
+        (
+            &["--peer-cert-allowed-cn=a"],
+            "--peer-cert-allowed-cn needs --peer-trusted-ca-file, whose certificates it is about",
+        ),
+        (
+            &["--peer-auto-tls", "--peer-cert-allowed-hostname=a"],
+            "--peer-cert-allowed-hostname needs --peer-trusted-ca-file",
+        ),
+        (&["--peer-crl-file=a"], "--peer-crl-file needs --peer-trusted-ca-file"),
+        (
+            &[
+                "--peer-trusted-ca-file=/a",
+                "--peer-cert-allowed-hostname=x,y",
+                "--peer-cert-allowed-cn=b,c",
+            ],
+            "AllowedCN and AllowedHostname are mutually exclusive (cns=[b c], hostnames=[x y])",
+        ),
     ] {
         let (found, code) = error(arguments);
         assert!(found.starts_with(text) && code == 1, "{arguments:?}: {found}");
     }
     assert!(run(&[HTTPS, "--peer-auto-tls"], &[]).unwrap().peer_tls.is_some());
+    let files = ["--peer-cert-file=/c", "--peer-key-file=/k", "--peer-trusted-ca-file=/a"];
+    let listed = run(&[&files[..], &["--peer-crl-file=/r"]].concat(), &[]).unwrap();
+    assert_eq!(listed.peer_tls.unwrap().listen.client_crl, Some("/r".into()));
+    let files = ["--cert-file=/c", "--key-file=/k", "--trusted-ca-file=/a"];
+    let listed = run(&[&files[..], &["--client-crl-file=/r"]].concat(), &[]).unwrap();
+    assert_eq!(listed.tls.unwrap().client_crl, Some("/r".into()));
 }
 
 #[test]
@@ -277,6 +304,11 @@ fn tls_flags_go_together_or_are_refused() {
         (&["--auto-tls", "--self-signed-cert-validity=0"], "--self-signed-cert-validity should be"),
         (&["--auto-tls", "--trusted-ca-file=/a"], "--auto-tls cannot check client certificates"),
         (&["--client-cert-auth"], "--client-cert-auth needs --trusted-ca-file"),
+        (
+            &["--auto-tls", "--client-cert-allowed-hostname=a"],
+            "--client-cert-allowed-hostname needs --trusted-ca-file",
+        ),
+        (&["--auto-tls", "--client-crl-file=a"], "--client-crl-file needs --trusted-ca-file"),
         (
             &["--tls-min-version=TLS1.3", "--tls-max-version=TLS1.2"],
             "min version (TLS1.3) is greater than max version (TLS1.2)",
@@ -374,7 +406,7 @@ fn a_file_is_read_strictly() {
         ("- a", "expected keys and values"),
         (
             "discovery-config:\n  token: t\n",
-            "--discovery-token=t is not supported: discovery is not built",
+            "--discovery-token=t is not supported: v3 discovery is not built",
         ),
     ] {
         let error = with_file(yaml, &[], &[]).unwrap_err().to_string();

@@ -151,6 +151,15 @@ const EFFECTS: &[Effect] = effects! {
     "peer-trusted-ca-file" = "a", yaml "a", beside ["peer-cert-file" = "c", "peer-key-file" = "k"],
         |c| (&c.peer_tls.as_ref().unwrap().trust, &c.peer_tls.as_ref().unwrap().listen.client_ca)
             => "(Authorities(\"a\"), Some(\"a\"))";
+    "peer-cert-allowed-cn" = "m1,m2", yaml "[m1, m2]", beside ["peer-cert-file" = "c", "peer-key-file" = "k",
+        "peer-trusted-ca-file" = "a"],
+        |c| c.peer_tls.as_ref().unwrap().listen.allowed => "Common([\"m1\", \"m2\"])";
+    "peer-cert-allowed-hostname" = "m1", yaml "[m1]", beside ["peer-cert-file" = "c", "peer-key-file" = "k",
+        "peer-trusted-ca-file" = "a"],
+        |c| c.peer_tls.as_ref().unwrap().listen.allowed => "Hosts([\"m1\"])";
+    "client-cert-allowed-hostname" = "m1", yaml "[m1]", beside ["cert-file" = "c", "key-file" = "k",
+        "trusted-ca-file" = "a"],
+        |c| c.tls.as_ref().unwrap().allowed => "Hosts([\"m1\"])";
     "peer-client-cert-file" = "d", yaml "d", beside ["peer-client-key-file" = "l", "peer-cert-file" = "c",
         "peer-key-file" = "k", "peer-trusted-ca-file" = "a"],
         |c| c.peer_tls.as_ref().unwrap().identity => "Some((\"d\", \"l\"))";
@@ -179,6 +188,10 @@ const EFFECTS: &[Effect] = effects! {
     "compaction-sleep-interval" = "1s", yaml "1000000000", beside [], |c| c.compaction.sleep_interval => "1s";
     "watch-progress-notify-interval" = "5s", yaml "5000000000", beside [],
         |c| c.watch_progress_notify_interval => "5s";
+    "discovery-srv" = "example.org", yaml "example.org", beside [],
+        |c| c.bootstrap.cluster => "Discovered(Discovery { domain: \"example.org\", service: \"\", name_servers: [] })";
+    "discovery-srv-name" = "prod", yaml "prod", beside ["discovery-srv" = "example.org"],
+        |c| c.bootstrap.cluster => "Discovered(Discovery { domain: \"example.org\", service: \"prod\", name_servers: [] })";
     "strict-reconfig-check" = "false", yaml "false", beside [], |c| c.membership.strict_reconfig_check => "false";
     "max-learners" = "3", yaml "3", beside [], |c| c.membership.max_learners => "3";
     "auto-promote-learners" = "true", yaml "true", beside [], |c| c.membership.auto_promote_learners => "true";
@@ -250,7 +263,16 @@ fn show_default(show: fn(&Config) -> String, config: &Config) -> String {
 fn no_supported_flag_is_left_out() {
     let shown: BTreeSet<&str> = EFFECTS.iter().map(|effect| effect.flag).collect();
     // client-cert-auth asks for trusted-ca-file, which alone asks for certificates, as in etcd.
-    let apart = ["config-file", "version", "logger", "client-cert-auth", "peer-client-cert-auth"];
+    // Those about revocation stand in no file.
+    let apart = [
+        "config-file",
+        "version",
+        "logger",
+        "client-cert-auth",
+        "peer-client-cert-auth",
+        "client-crl-file",
+        "peer-crl-file",
+    ];
     for flag in flags::all().filter(|flag| flag.status == Status::Supported) {
         assert!(shown.contains(flag.name) || apart.contains(&flag.name), "--{}", flag.name);
     }

@@ -35,6 +35,7 @@ fn touch(metrics: &Metrics) {
     metrics.stream_failures.watch.inc();
     metrics.health_checked("readyz", "non_learner", true);
     metrics.set_alarms([(0xab, "NOSPACE")]);
+    metrics.set_known_peers(0xab, [0xab, 0xcd]);
     metrics.set_cluster_version("3.7");
 }
 
@@ -130,6 +131,7 @@ fn what_is_shown_is_as_etcds_and_the_rest_has_a_reason() {
 #[test]
 fn what_etcd_shows_when_idle_is_shown_when_idle() {
     let metrics = new_metrics(&[]);
+    metrics.set_known_peers(0xab, [0xab]);
     metrics.set_cluster_version("3.7");
     let shown = parse(&metrics.encode().unwrap());
     // With their first label values: after the first request, or with --metrics extensive.

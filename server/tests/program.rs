@@ -82,8 +82,8 @@ fn a_refused_configuration_is_one_json_line_and_exits_1() {
         (&["--heartbeat-interval=0"][..], &[][..], "--heartbeat-interval must be >0 (set to 0ms)"),
         (
             &[],
-            &[("ETCD_PEER_CRL_FILE", "revoked.pem")],
-            "--peer-crl-file=revoked.pem is not supported: revocation lists are not built",
+            &[("ETCD_WAL_DIR", "wal")],
+            "--wal-dir=wal is not supported: the log lies in the data directory",
         ),
         (&["--log-outputs=/nonexistent/x"], &[], "log output /nonexistent/x: "),
         (&["grpc-proxy", "start"], &[], "the gRPC proxy is not built"),

@@ -49,8 +49,8 @@ impl<P: Platform> PeerService for Service<P> {
 
 impl<P: Platform> Inner<P> {
     async fn answer(self: &Arc<Self>, request: PeerRequest) -> Result<Reply, Refusal> {
-        if request.hello.is_none() && matches!(request.request, Some(Request::Members(_))) {
-            return Ok(self.introduce().await);
+        if let (None, Some(Request::Members(asked))) = (&request.hello, &request.request) {
+            return Ok(self.introduce(*asked).await);
         }
         self.admit(request.hello.as_ref()).await?;
         let unreadable = |error: Unreadable| wire::unreadable(&error);
@@ -88,7 +88,7 @@ impl<P: Platform> Inner<P> {
             Request::ReadIndex(request) => self.give_read_index(request).await,
             Request::Snapshot(chunk) => self.take_snapshot(chunk).await,
             Request::ChangeMember(request) => self.change_for_peer(request).await,
-            Request::Members(MembersRequest {}) => Ok(Reply::Members(self.members_reply())),
+            Request::Members(_) => Ok(Reply::Members(self.members_reply())),
             Request::Ask(question) => self.give_answer(question).await,
         }
     }
@@ -104,14 +104,16 @@ impl<P: Platform> Inner<P> {
     }
 
     /// Tells a newcomer who is in the group: as the leader knows it, so that somebody who was just
-    /// added finds itself, or as this member does when no leader answers.
-    async fn introduce(self: &Arc<Self>) -> Reply {
+    /// added finds itself, or as this member does when no leader answers, or is not to be asked.
+    async fn introduce(self: &Arc<Self>, asked: MembersRequest) -> Reply {
         let newest = async {
             if let Ok(index) = self.read_index().await {
                 drop(self.wait_applied(index).await);
             }
         };
-        drop(P::Runtime::timeout(self.settings.election_timeout, Box::pin(newest)).await);
+        if !asked.at_once {
+            drop(P::Runtime::timeout(self.settings.election_timeout, Box::pin(newest)).await);
+        }
         Reply::Members(self.members_reply())
     }
 

@@ -70,8 +70,8 @@ pub struct Start<P: Platform> {
     /// in a fresh directory only.
     pub member: Member,
     /// The other voters of the cluster that a fresh directory begins; none for a group of one. Every
-    /// member of it must be given the same ids, names and peer URLs: each writes the same first
-    /// entries into its own log. With [`Bootstrap::Join`]: members that can be asked, as they are known.
+    /// member of it must be given the same ids, peer URLs, and names (or no names but its own): each
+    /// writes the same first entries into its own log. With [`Bootstrap::Join`]: members that can be asked, as they are known.
     pub peers: Vec<Member>,
     /// How a fresh directory begins, and what becomes of an old one.
     pub bootstrap: Bootstrap,

@@ -76,10 +76,15 @@ impl GrpcTransport {
 
     /// Asks whoever listens at `url` who is in its group: for a member that is to join and does not know
     /// yet under which id. The error is for the operator.
-    pub async fn ask_members(&self, url: &str, within: Duration) -> Result<MembersReply, String> {
+    pub async fn ask_members(
+        &self,
+        url: &str,
+        request: MembersRequest,
+        within: Duration,
+    ) -> Result<MembersReply, String> {
         let ask = async {
             let mut client = PeerClient::new(outbound::dial_one(url, &self.dial).await?);
-            let request = Some(Request::Members(MembersRequest {}));
+            let request = Some(Request::Members(request));
             let reply = client.call(PeerRequest { hello: None, request }).await;
             match reply.map_err(|status| status.message().to_owned())?.into_inner().reply {
                 Some(Reply::Members(members)) => Ok(members),

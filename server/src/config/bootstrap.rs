@@ -5,7 +5,7 @@ use std::net::ToSocketAddrs;
 
 use super::error::ConfigError;
 use super::settings::Settings;
-use super::types::{Bootstrap, ClusterState, InitialCluster};
+use super::types::{Bootstrap, ClusterState, Discovery, InitialCluster};
 use super::urls::{self, Url};
 
 /// A voter of the cluster that a fresh data directory begins.
@@ -33,11 +33,6 @@ pub(super) fn resolve(settings: &Settings) -> Result<Bootstrap, ConfigError> {
                 .to_owned(),
         ));
     }
-    let cluster = if settings.is_given("initial-cluster") {
-        InitialCluster::Listed(settings.text("initial-cluster"))
-    } else {
-        InitialCluster::ThisMember
-    };
     let state = match settings.text("initial-cluster-state").as_str() {
         "existing" => ClusterState::Existing,
         _new => ClusterState::New,
@@ -47,11 +42,34 @@ pub(super) fn resolve(settings: &Settings) -> Result<Bootstrap, ConfigError> {
     Ok(Bootstrap {
         advertise_peer_urls,
         advertise_client_urls,
-        cluster,
+        cluster: cluster(settings)?,
         state,
         token,
         force_new_cluster,
     })
+}
+
+fn cluster(settings: &Settings) -> Result<InitialCluster, ConfigError> {
+    let listed =
+        Some(settings.text("initial-cluster")).filter(|_| settings.is_given("initial-cluster"));
+    let (domain, service) = (settings.text("discovery-srv"), settings.text("discovery-srv-name"));
+    match listed {
+        Some(listed) if !listed.is_empty() && !domain.is_empty() => invalid(
+            "multiple discovery or bootstrap flags are set. Choose one of \"initial-cluster\", \
+             \"discovery-endpoints\" or \"discovery-srv\""
+                .to_owned(),
+        ),
+        _ if !domain.is_empty() => {
+            let name_servers = Vec::new();
+            Ok(InitialCluster::Discovered(Discovery { domain, service, name_servers }))
+        }
+        Some(listed) => Ok(InitialCluster::Listed(listed)),
+        // etcd forgets its default then, and finds that it is not in an empty cluster.
+        None if !service.is_empty() => {
+            invalid("--discovery-srv-name needs --discovery-srv".to_owned())
+        }
+        None => Ok(InitialCluster::ThisMember),
+    }
 }
 
 fn check_hosts(flag: &str, form: &str, urls: &[Url]) -> Result<(), ConfigError> {
@@ -65,12 +83,18 @@ fn check_hosts(flag: &str, form: &str, urls: &[Url]) -> Result<(), ConfigError> 
 }
 
 impl Bootstrap {
-    /// The members that begin the cluster, by name; this one, called `name`, is among them.
+    /// The members that begin the cluster, by name; this one, called `name`, is among them. Discovery
+    /// finds them in the form of `--initial-cluster`.
     ///
     /// Asked for in a fresh data directory only: with data these flags are not even read, as in
     /// etcd. May ask the system for the addresses of names.
-    pub fn initial_members(&self, name: &str) -> Result<Vec<InitialMember>, ConfigError> {
+    pub fn initial_members(
+        &self,
+        name: &str,
+        discovered: Option<&str>,
+    ) -> Result<Vec<InitialMember>, ConfigError> {
         let members = match &self.cluster {
+            InitialCluster::Discovered(_) => parse(discovered.unwrap_or_default())?,
             InitialCluster::ThisMember if name.is_empty() => return Err(no_local_name(name)),
             InitialCluster::ThisMember => {
                 BTreeMap::from([(name.to_owned(), self.advertise_peer_urls.clone())])

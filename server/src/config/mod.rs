@@ -33,9 +33,9 @@ pub use gates::{FeatureGates, GATES, Gate, GateInfo, Stage};
 pub use help::{help, usage};
 pub use load::{Loaded, load};
 pub use types::{
-    AutoCompaction, Bootstrap, Certificate, CipherSuite, ClusterState, Compaction, Config,
-    EngineKind, Http, InitialCluster, Keepalive, Limits, Listen, LogConfig, LogFormat, LogLevel,
-    LogOutput, Membership, MetricsLevel, Notice, Origins, PeerTls, PeerTrust, Quota, Raft,
-    Severity, Storage, Tls, TlsVersion, Warnings,
+    AllowedNames, AutoCompaction, Bootstrap, Certificate, CipherSuite, ClusterState, Compaction,
+    Config, Discovery, EngineKind, Http, InitialCluster, Keepalive, Limits, Listen, LogConfig,
+    LogFormat, LogLevel, LogOutput, Membership, MetricsLevel, Notice, Origins, PeerTls, PeerTrust,
+    Quota, Raft, Severity, Storage, Tls, TlsVersion, Warnings,
 };
 pub use urls::{Scheme, Url};

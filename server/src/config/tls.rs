@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::error::ConfigError;
 use super::settings::Settings;
 use super::types::{
-    Certificate, CipherSuite, Notice, PeerTls, PeerTrust, Severity, Tls, TlsVersion,
+    AllowedNames, Certificate, CipherSuite, Notice, PeerTls, PeerTrust, Severity, Tls, TlsVersion,
 };
 use super::urls::Url;
 
@@ -21,6 +21,8 @@ pub(super) fn resolve(
     if settings.bool("client-cert-auth") && client_ca.is_none() {
         return invalid("--client-cert-auth needs --trusted-ca-file, whose clients are let in");
     }
+    let client_crl = of_authorities(settings, "client-crl-file", client_ca.as_ref())?;
+    let allowed = allowed(settings, "", client_ca.as_ref())?;
     let certificate = certificate(settings, "", client_ca.is_some(), notices)?;
     let Some(certificate) = certificate else {
         if let Some(url) = urls.iter().find(|url| url.scheme().is_tls()) {
@@ -48,7 +50,7 @@ pub(super) fn resolve(
             subject: url.to_string(),
         });
     }
-    Ok(Some(Tls { certificate, client_ca, suites, min_version, max_version }))
+    Ok(Some(Tls { certificate, client_ca, client_crl, allowed, suites, min_version, max_version }))
 }
 
 /// What the flags about peer TLS ask for; `urls` are those this member listens at and is reached by.
@@ -65,6 +67,8 @@ pub(super) fn resolve_peer<'a>(
             "--peer-client-cert-auth needs --peer-trusted-ca-file, whose peers are let in",
         );
     }
+    let client_crl = of_authorities(settings, "peer-crl-file", ca.as_ref())?;
+    let allowed = allowed(settings, "peer-", ca.as_ref())?;
     let Some(certificate) = certificate(settings, "peer-", ca.is_some(), notices)? else {
         if let Some(url) = urls.into_iter().find(|url| url.scheme().is_tls()) {
             return Err(ConfigError::Invalid(format!(
@@ -91,7 +95,9 @@ pub(super) fn resolve_peer<'a>(
             );
         }
     };
-    let listen = Tls { certificate, client_ca: ca, suites, min_version, max_version };
+    let client_ca = ca;
+    let listen =
+        Tls { certificate, client_ca, client_crl, allowed, suites, min_version, max_version };
     Ok(Some(PeerTls { listen, identity, trust }))
 }
 
@@ -101,6 +107,57 @@ fn invalid<T>(text: &str) -> Result<T, ConfigError> {
 
 fn path(settings: &Settings, flag: &str) -> Option<PathBuf> {
     Some(settings.text(flag)).filter(|text| !text.is_empty()).map(PathBuf::from)
+}
+
+/// A file that says something about certificates of `authorities`, and nothing without them.
+fn of_authorities(
+    settings: &Settings,
+    flag: &str,
+    authorities: Option<&PathBuf>,
+) -> Result<Option<PathBuf>, ConfigError> {
+    let file = path(settings, flag);
+    if file.is_some() && authorities.is_none() {
+        return Err(needs_authorities(flag));
+    }
+    Ok(file)
+}
+
+/// The flag about a list or names would let everybody in who has no certificate at all.
+fn needs_authorities(flag: &str) -> ConfigError {
+    let prefix = if flag.starts_with("peer-") { "peer-" } else { "" };
+    ConfigError::Invalid(format!(
+        "--{flag} needs --{prefix}trusted-ca-file, whose certificates it is about"
+    ))
+}
+
+/// What the names of certificates must be; `prefix` is that of the flags, `peer-` or nothing.
+fn allowed(
+    settings: &Settings,
+    prefix: &str,
+    authorities: Option<&PathBuf>,
+) -> Result<AllowedNames, ConfigError> {
+    let words = |flag: &str| -> Vec<String> {
+        let words = settings.words(flag).into_iter();
+        words.map(|word| word.trim().to_owned()).filter(|word| !word.is_empty()).collect()
+    };
+    let (common, hosts_flag) = if prefix.is_empty() {
+        (Vec::new(), "client-cert-allowed-hostname")
+    } else {
+        (words("peer-cert-allowed-cn"), "peer-cert-allowed-hostname")
+    };
+    let hosts = words(hosts_flag);
+    let flag = if hosts.is_empty() { "peer-cert-allowed-cn" } else { hosts_flag };
+    match (common.is_empty(), hosts.is_empty()) {
+        (true, true) => Ok(AllowedNames::Any),
+        _ if authorities.is_none() => Err(needs_authorities(flag)),
+        (false, true) => Ok(AllowedNames::Common(common)),
+        (true, false) => Ok(AllowedNames::Hosts(hosts)),
+        (false, false) => Err(ConfigError::Invalid(format!(
+            "AllowedCN and AllowedHostname are mutually exclusive (cns=[{}], hostnames=[{}])",
+            common.join(" "),
+            hosts.join(" ")
+        ))),
+    }
 }
 
 /// Both of a certificate and its key, or neither.

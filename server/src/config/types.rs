@@ -1,5 +1,6 @@
 //! What the program needs: every setting typed, with its unit, and checked.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -97,12 +98,29 @@ pub struct Tls {
     pub certificate: Certificate,
     /// `--trusted-ca-file`: clients must show a certificate of these authorities.
     pub client_ca: Option<PathBuf>,
+    /// `--client-crl-file`: which of their certificates are revoked. Only with [`Tls::client_ca`].
+    pub client_crl: Option<PathBuf>,
+    /// Whose certificates are taken, of those the authorities signed. Only with [`Tls::client_ca`].
+    pub allowed: AllowedNames,
     /// `--cipher-suites`, of TLS 1.2; `None` for all.
     pub suites: Option<Vec<CipherSuite>>,
     /// `--tls-min-version`.
     pub min_version: TlsVersion,
     /// `--tls-max-version`; not below [`Tls::min_version`].
     pub max_version: TlsVersion,
+}
+
+/// Which names a certificate must have, besides a signature.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum AllowedNames {
+    /// No particular ones.
+    #[default]
+    Any,
+    /// One of these as its subject's common name: `--peer-cert-allowed-cn`.
+    Common(Vec<String>),
+    /// One of these among its alternative names, by which wildcards stand for them too:
+    /// `--peer-cert-allowed-hostname`, `--client-cert-allowed-hostname`.
+    Hosts(Vec<String>),
 }
 
 /// TLS between members.
@@ -201,6 +219,19 @@ pub enum InitialCluster {
     ThisMember,
     /// `--initial-cluster`, as written.
     Listed(String),
+    /// In DNS.
+    Discovered(Discovery),
+}
+
+/// Where DNS names the members of a new cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Discovery {
+    /// `--discovery-srv`: fully qualified.
+    pub domain: String,
+    /// `--discovery-srv-name`: the suffix of the services' names; empty for none.
+    pub service: String,
+    /// Whom to ask; those of the system if there are none.
+    pub name_servers: Vec<SocketAddr>,
 }
 
 /// How a new cluster begins, and what this member tells of itself.

@@ -1,6 +1,8 @@
 //! TLS of listeners: one certificate, read anew when its files change. `dial`: of connections to peers.
+//! `names`: whose certificates are taken.
 
 mod dial;
+mod names;
 mod self_signed;
 
 use std::fs;
@@ -13,7 +15,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, pem};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::{
@@ -25,6 +27,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 pub use dial::PeerDial;
+use names::{Named, Names};
 
 use crate::config::{self, Certificate, CipherSuite, TlsVersion};
 
@@ -70,6 +73,9 @@ pub enum TlsError {
         /// Why.
         cause: String,
     },
+    /// A name that a certificate may have is none.
+    #[error("{0}")]
+    Name(String),
     /// A certificate could not be generated.
     #[error("cannot generate a certificate: {0}")]
     Generate(String),
@@ -89,6 +95,9 @@ struct Files {
     cert: PathBuf,
     key: PathBuf,
     client_ca: Option<PathBuf>,
+    client_crl: Option<PathBuf>,
+    /// Of clients' certificates; any if there is none.
+    names: Option<Names>,
 }
 
 /// What the files held when they were last looked at.
@@ -111,7 +120,9 @@ impl Tls {
                 self_signed::find_or_generate(folder, hosts, *years)?
             }
         };
-        let files = Files { cert, key, client_ca: settings.client_ca.clone() };
+        let names = Names::of(&settings.allowed).map_err(TlsError::Name)?;
+        let (client_ca, client_crl) = (settings.client_ca.clone(), settings.client_crl.clone());
+        let files = Files { cert, key, client_ca, client_crl, names };
         let provider = Arc::new(provider(settings.suites.as_deref()));
         let versions = versions(settings.min_version, settings.max_version);
         let stamp = files.stamp();
@@ -153,7 +164,8 @@ impl Tls {
 
 impl Files {
     fn stamp(&self) -> Stamp {
-        let files = [&self.cert, &self.key].into_iter().chain(&self.client_ca);
+        let files = [&self.cert, &self.key].into_iter();
+        let files = files.chain(&self.client_ca).chain(&self.client_crl);
         let stamp = |path| {
             let found = fs::metadata(path).ok()?;
             Some((found.dev(), found.ino(), found.len(), found.mtime(), found.mtime_nsec()))
@@ -175,12 +187,48 @@ impl Files {
             .with_protocol_versions(versions)
             .map_err(unusable)?;
         let builder = match &self.client_ca {
-            Some(path) => builder.with_client_cert_verifier(verifier(path, provider)?),
+            Some(path) => builder.with_client_cert_verifier(self.verifier(path, provider)?),
             None => builder.with_no_client_auth(),
         };
         let mut server = builder.with_single_cert(chain, key).map_err(unusable)?;
         server.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).to_vec();
         Ok(Arc::new(server))
+    }
+
+    fn verifier(
+        &self,
+        path: &Path,
+        provider: &Arc<CryptoProvider>,
+    ) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
+        let roots = Arc::new(authorities(path)?);
+        let mut builder = WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(provider));
+        if let Some(path) = &self.client_crl {
+            // Whom no list speaks of is not revoked, as in etcd.
+            builder = builder.with_crls(revoked(path)?).allow_unknown_revocation_status();
+        }
+        let inner = builder.build().map_err(|error| TlsError::Authorities {
+            path: self.client_crl.as_deref().unwrap_or(path).to_owned(),
+            cause: error.to_string(),
+        })?;
+        Ok(match &self.names {
+            None => inner,
+            Some(names) => Arc::new(Named { inner, names: names.clone() }),
+        })
+    }
+}
+
+/// Lists of revoked certificates: in PEM, or one in DER.
+fn revoked(path: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, TlsError> {
+    let bytes = fs::read(path).map_err(|error| TlsError::File { path: path.to_owned(), error })?;
+    let lists: Result<Vec<_>, _> = CertificateRevocationListDer::pem_slice_iter(&bytes).collect();
+    match lists {
+        // An ASN.1 sequence, which no PEM begins with.
+        Ok(lists) if lists.is_empty() && bytes.first() == Some(&0x30) => Ok(vec![bytes.into()]),
+        Ok(lists) if lists.is_empty() => {
+            Err(not_pem(path, "revocation list", pem::Error::NoItemsFound))
+        }
+        Ok(lists) => Ok(lists),
+        Err(error) => Err(not_pem(path, "revocation list", error)),
     }
 }
 
@@ -212,16 +260,6 @@ fn not_pem(path: &Path, what: &'static str, error: pem::Error) -> TlsError {
         return TlsError::File { path, error };
     }
     TlsError::Pem { path, what, cause: error.to_string() }
-}
-
-fn verifier(
-    path: &Path,
-    provider: &Arc<CryptoProvider>,
-) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
-    let roots = Arc::new(authorities(path)?);
-    WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(provider))
-        .build()
-        .map_err(|error| TlsError::Authorities { path: path.to_owned(), cause: error.to_string() })
 }
 
 fn authorities(path: &Path) -> Result<RootCertStore, TlsError> {

@@ -13,6 +13,6 @@ mod probe;
 mod router;
 mod text;
 
-pub use members::{ClusterState, peer_router};
+pub use members::{Answer, ClusterState, peer_router};
 pub use probe::{HealthProbe, ProbeFuture};
 pub use router::{HttpState, Versions, client_router, metrics_router};

@@ -39,7 +39,12 @@ pub(super) fn not_found() -> Response<Body> {
 
 /// For a method other than GET.
 pub(super) fn only_get() -> Response<Body> {
+    only("GET")
+}
+
+/// For a method other than this one.
+pub(super) fn only(method: &'static str) -> Response<Body> {
     let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed\n".to_owned());
-    response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET"));
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(method));
     response
 }

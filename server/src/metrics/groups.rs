@@ -168,6 +168,7 @@ pub(super) struct Families {
     pub(super) cluster_version: Family<Gauge>,
     pub(super) scrapes: Family<Counter>,
     pub(super) server_id: Family<Gauge>,
+    pub(super) known_peers: Family<Gauge>,
 }
 
 impl Families {
@@ -184,6 +185,7 @@ impl Families {
             cluster_version: Family::new(Gauge::default),
             scrapes: Family::new(Counter::default),
             server_id: Family::new(Gauge::default),
+            known_peers: Family::new(Gauge::default),
         };
         let f = families.clone();
         registry.register(
@@ -233,6 +235,11 @@ impl Families {
             f.scrapes,
         );
         registry.register("etcd_server_id", "1 with the member's id as a label", f.server_id);
+        registry.register(
+            "etcd_network_known_peers",
+            "1 for each member that this one knows, itself included",
+            f.known_peers,
+        );
         families
     }
 }

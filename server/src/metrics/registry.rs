@@ -167,6 +167,16 @@ impl Metrics {
         }
     }
 
+    /// The members that `local` knows, itself included.
+    pub fn set_known_peers(&self, local: u64, members: impl IntoIterator<Item = u64>) {
+        self.families.known_peers.clear();
+        let local = format!("{local:x}");
+        for member in members {
+            let remote = format!("{member:x}");
+            self.families.known_peers.with(&[("Local", &local), ("Remote", &remote)]).set(1);
+        }
+    }
+
     /// The cluster's version, as `3.7`.
     pub fn set_cluster_version(&self, version: &str) {
         self.families.cluster_version.clear();

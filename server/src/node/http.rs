@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use serde_json::json;
-use vetch_proto::etcdserverpb::RangeRequest;
+use vetch_proto::etcdserverpb::{HashKvRequest, MemberPromoteRequest, RangeRequest};
 use vetch_raft::Platform;
 use vetch_storage::ReadView;
 use vetch_storage::alarm::AlarmKind;
 
 use crate::config;
 use crate::http::{ClusterState, HealthProbe, HttpState, ProbeFuture, Versions};
-use crate::rpc::{Api, Refusal};
+use crate::rpc::{Api, Refusal, cluster, maintenance};
 use crate::version::STORAGE_VERSION;
 
 /// The handlers' view of a node.
@@ -40,12 +40,23 @@ pub(super) fn state<P: Platform>(api: &Arc<Api<P>>, http: config::Http) -> HttpS
     }
 }
 
-/// What the peer port tells of the cluster.
-pub(super) fn cluster<P: Platform>(api: &Arc<Api<P>>) -> ClusterState {
-    let shown = Arc::clone(api);
+/// What the peer port tells of the cluster, and does for it.
+pub(super) fn peer_port<P: Platform>(api: &Arc<Api<P>>) -> ClusterState {
+    let (shown, changed, hashed) = (Arc::clone(api), Arc::clone(api), Arc::clone(api));
     ClusterState {
         cluster_id: format!("{:x}", api.identity.cluster_id.get()),
         members: Arc::new(move || shown.replica.view().members().iter().cloned().collect()),
+        promote: Arc::new(move |id| {
+            let api = Arc::clone(&changed);
+            Box::pin(async move {
+                let promoted = cluster::member_promote(&api, MemberPromoteRequest { id }).await?;
+                Ok(promoted.members)
+            })
+        }),
+        hash: Arc::new(move |revision| {
+            let api = Arc::clone(&hashed);
+            Box::pin(async move { maintenance::hash_kv(&api, HashKvRequest { revision }).await })
+        }),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use vetch_proto::etcdserverpb::Member;
-use vetch_proto::vetchpb::MembersReply;
+use vetch_proto::vetchpb::{MembersReply, MembersRequest};
 use vetch_raft::transport::grpc::GrpcTransport;
 use vetch_storage::ClusterId;
 
@@ -28,8 +28,9 @@ pub(super) struct Place {
 pub(super) async fn find_place(
     transport: &GrpcTransport,
     config: &Config,
+    discovered: Option<&str>,
 ) -> Result<Place, StartError> {
-    let listed = config.bootstrap.initial_members(&config.name)?;
+    let listed = config.bootstrap.initial_members(&config.name, discovered)?;
     let others = listed.iter().filter(|member| member.name != config.name);
     let urls: Vec<&Url> = others.flat_map(|member| &member.peer_urls).collect();
     // A member that is asked may have to ask its leader first.
@@ -48,7 +49,8 @@ pub(super) async fn find_place(
 async fn first_answer(transport: &GrpcTransport, urls: &[&Url], within: Duration) -> MembersReply {
     loop {
         for url in urls {
-            match transport.ask_members(url.as_str(), within).await {
+            let asked = MembersRequest { at_once: false };
+            match transport.ask_members(url.as_str(), asked, within).await {
                 Ok(members) => return members,
                 Err(error) => tracing::warn!(%url, error, "a member gave no cluster information"),
             }

@@ -1,5 +1,6 @@
 //! The sockets of a node.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::Path;
@@ -7,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use futures::future::{join_all, pending};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::task::TaskTracker;
@@ -113,6 +115,16 @@ impl Sockets {
         addresses(&self.client.client)
     }
 
+    /// Ends what peers connect, so that they need not wait to learn that this member does not serve yet.
+    pub(super) async fn turn_peers_away(&self) -> Infallible {
+        let turn_away = async |socket: &Listening| {
+            // Out of descriptors, say: they may wait then.
+            while socket.accept().await.map(drop).is_ok() {}
+        };
+        join_all(self.peer.iter().map(turn_away)).await;
+        pending().await
+    }
+
     /// Serves peers; the rest is served when the member is ready.
     pub(super) fn serve_peers<P: Platform<Transport = GrpcTransport>>(
         self,
@@ -125,7 +137,7 @@ impl Sockets {
     ) -> ClientSockets {
         // Heartbeats wait for nobody: on the core runtime, where consensus is.
         let shared = Connections::new(peer_transport(), Dealer::none());
-        let router = peer_router(http::state(api, config.http.clone()), http::cluster(api))
+        let router = peer_router(http::state(api, config.http.clone()), http::peer_port(api))
             .route_service("/vetchpb.Peer/{method}", platform.transport().service());
         let offered = ToAll(TowerToHyperService::new(router));
         for (socket, url) in self.peer.into_iter().zip(&config.listen.peer_urls) {

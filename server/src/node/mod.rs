@@ -2,7 +2,8 @@
 //!
 //! - `start`: from the configuration to a node that serves.
 //! - `services`: what the services share. `background`: what runs beside them.
-//! - `join`: a new member's place in a running cluster. `promote`: learners made voters.
+//! - `discovery`: the members of a cluster to begin, from DNS.
+//! - `started`: whether the cluster to begin runs already. `join`: a new member's place in a running one. `promote`: learners made voters.
 //! - `listen`: the sockets.
 //! - `maintain`: the engine's upkeep while nobody asks for it.
 //! - `space`: how full the disks are.
@@ -15,6 +16,7 @@
 
 mod apply_meter;
 mod background;
+mod discovery;
 mod disk_meter;
 mod gauges;
 mod http;
@@ -26,6 +28,7 @@ mod promote;
 mod services;
 mod space;
 mod start;
+mod started;
 mod stop;
 
 use std::future::Future;

@@ -21,8 +21,8 @@ use super::background::Background;
 use super::listen::{ClientSockets, Sockets, open_peer_tls, open_tls};
 use super::observer::Observer;
 use super::services::Services;
-use super::{Node, gauges, join};
-use crate::config::{ClusterState, Config, ConfigError, Url};
+use super::{Node, discovery, gauges, join, started};
+use crate::config::{ClusterState, Config, ConfigError, InitialCluster, Url};
 use crate::edge::connection::Ending;
 use crate::edge::tls::{Tls, TlsError};
 use crate::metrics::Metrics;
@@ -38,6 +38,9 @@ pub enum StartError {
     /// The members of the cluster to begin.
     #[error(transparent)]
     Bootstrap(#[from] ConfigError),
+    /// DNS does not name the members of the cluster to begin; the text is etcd's.
+    #[error("error setting up initial cluster: {0}")]
+    Discovery(String),
     /// A socket.
     #[error("cannot listen on {url}: {error}")]
     Listen {
@@ -52,6 +55,9 @@ pub enum StartError {
     /// A thread or runtime.
     #[error("cannot start a thread: {0}")]
     Thread(io::Error),
+    /// The cluster to begin runs already, and this member was part of it.
+    #[error("member {:x} has already been bootstrapped", .0.get())]
+    AlreadyBootstrapped(NodeId),
     /// The member has no place in the cluster it is to join.
     #[error("{0}")]
     Join(String),
@@ -81,7 +87,7 @@ impl<P: Platform<Transport = GrpcTransport>> Node<P> {
         config: Config,
         metrics: Arc<Metrics>,
     ) -> Result<Self, StartError> {
-        let beginning = Beginning::of(&platform, &config).await?;
+        let beginning = Beginning::of(&platform, &config, &sockets).await?;
         let (tls, peer_tls) = (open_tls(&config)?, open_peer_tls(&config)?);
         let (client_addrs, peer_addrs) = (sockets.client_addrs(), sockets.peer_addrs());
         let (reports, fatal) = mpsc::unbounded_channel();
@@ -169,6 +175,7 @@ impl Beginning {
     async fn of<P: Platform<Transport = GrpcTransport>>(
         platform: &P,
         config: &Config,
+        sockets: &Sockets,
     ) -> Result<Self, StartError> {
         let own = record(config, &config.name, &config.bootstrap.advertise_peer_urls);
         if has_begun(&config.data_dir) {
@@ -178,17 +185,30 @@ impl Beginning {
             let cluster = cluster_id(&[NodeId(own.id)]);
             return Ok(Self { own, others: Vec::new(), cluster, bootstrap });
         }
+        let discovered = match &config.bootstrap.cluster {
+            InitialCluster::Discovered(place) => Some(discovery::find(config, place).await?),
+            InitialCluster::ThisMember | InitialCluster::Listed(_) => None,
+        };
+        let discovered = discovered.as_deref();
         if config.bootstrap.state == ClusterState::Existing {
             let join::Place { cluster, own, others } =
-                join::find_place(&platform.transport(), config).await?;
+                join::find_place(&platform.transport(), config, discovered).await?;
             return Ok(Self { own, others, cluster, bootstrap: Bootstrap::Join });
         }
-        let members = config.bootstrap.initial_members(&config.name)?;
+        let members = config.bootstrap.initial_members(&config.name, discovered)?;
         let all = members.iter().map(|member| record(config, &member.name, &member.peer_urls));
-        let (own, others): (Vec<Member>, Vec<Member>) =
+        let (own, mut others): (Vec<Member>, Vec<Member>) =
             all.partition(|member| member.name == config.name);
+        if discovered.is_some() {
+            // DNS knows no names, and those made up here differ from member to member.
+            for member in &mut others {
+                member.name.clear();
+            }
+        }
         let ids: Vec<NodeId> = own.iter().chain(&others).map(|member| NodeId(member.id)).collect();
         let own = own.into_iter().next().unwrap_or_default();
+        let busy = sockets.turn_peers_away();
+        started::refuse(&platform.transport(), NodeId(own.id), &others, busy).await?;
         Ok(Self { own, others, cluster: cluster_id(&ids), bootstrap: Bootstrap::New })
     }
 }
@@ -251,7 +271,8 @@ fn texts(urls: &[Url]) -> Vec<String> {
     urls.iter().map(|url| url.as_str().to_owned()).collect()
 }
 
-/// A fresh cluster begins at this version of the API; an older one is raised by its leader.
+/// A cluster begins at this version of the API. There is no older one yet from which it would have to
+/// be raised once all its members are new enough.
 async fn set_cluster_version<P: Platform>(api: &Api<P>) {
     if api.replica.view().cluster_version().is_some() {
         return;

@@ -8,7 +8,7 @@ use vetch_proto::etcdserverpb::{
     MemberUpdateRequest, MemberUpdateResponse,
 };
 use vetch_raft::manifest::identity::added_member_id;
-use vetch_raft::{MemberChange, Platform};
+use vetch_raft::{MemberChange, MemberChangeError, MemberRules, Platform};
 use vetch_storage::NodeId;
 
 use super::api::Api;
@@ -79,7 +79,26 @@ async fn change_membership<P: Platform>(
     change: MemberChange,
 ) -> Result<Vec<Member>, Refusal> {
     tracing::info!(?change, "a change of the cluster was asked for");
-    Ok(api.replica.change_membership(change, api.limits.members).await?)
+    let rules = api.limits.members;
+    let unanswered = without_a_leader(&change, rules);
+    match api.replica.change_membership(change, rules).await {
+        Err(MemberChangeError::NoLeader) => Err(unanswered),
+        changed => Ok(changed?),
+    }
+}
+
+/// How etcd refuses a change that no leader was there for.
+fn without_a_leader(change: &MemberChange, rules: MemberRules) -> Refusal {
+    match change {
+        MemberChange::Promote(_) => Refusal::NoLeader,
+        // The member that is asked checks its connections itself there, and says so at once.
+        MemberChange::Add { .. } | MemberChange::Remove(_) if rules.strict => {
+            MemberChangeError::Unhealthy.into()
+        }
+        MemberChange::Add { .. } | MemberChange::Remove(_) | MemberChange::Update { .. } => {
+            MemberChangeError::NoLeader.into()
+        }
+    }
 }
 
 /// Sorted, as etcd keeps them.

@@ -6,7 +6,7 @@ use vetch_proto::etcdserverpb::{
     LeaseTimeToLiveRequest, LeaseTimeToLiveResponse,
 };
 use vetch_proto::vetchpb::proposal::Command;
-use vetch_raft::Platform;
+use vetch_raft::{Platform, ProposeError};
 use vetch_storage::{LeaseId, Response};
 
 use super::api::{Api, encoded_len};
@@ -68,7 +68,8 @@ pub async fn keep_alive<P: Platform>(
     request: LeaseKeepAliveRequest,
 ) -> Result<LeaseKeepAliveResponse, Refusal> {
     let header = Some(api.header(api.replica.view().revision()));
-    let ttl = api.leases.renew(LeaseId(request.id)).await?;
+    let renewed = api.leases.renew(LeaseId(request.id)).await;
+    let ttl = renewed.map_err(|refusal| unless_leaderless(api, refusal))?;
     Ok(LeaseKeepAliveResponse { header, id: request.id, ttl: ttl.unwrap_or(0) })
 }
 
@@ -78,7 +79,8 @@ pub async fn time_to_live<P: Platform>(
     request: LeaseTimeToLiveRequest,
 ) -> Result<LeaseTimeToLiveResponse, Refusal> {
     let id = LeaseId(request.id);
-    let remaining = api.leases.remaining(id).await?;
+    let remaining = api.leases.remaining(id).await;
+    let remaining = remaining.map_err(|refusal| unless_leaderless(api, refusal))?;
     let view = api.replica.view();
     let header = Some(api.header(view.revision()));
     let lease = view.leases().get(id);
@@ -98,6 +100,12 @@ pub async fn time_to_live<P: Platform>(
         granted_ttl: lease.ttl,
         keys,
     })
+}
+
+/// Why the leader's clock was not heard in time: there was no leader, as etcd says then.
+fn unless_leaderless<P: Platform>(api: &Api<P>, refusal: Refusal) -> Refusal {
+    let late = matches!(refusal, Refusal::Propose(ProposeError::TimedOut));
+    if late && api.replica.status().leader.is_none() { Refusal::NoLeader } else { refusal }
 }
 
 /// Lease.LeaseLeases: soonest expiry first on the leader.

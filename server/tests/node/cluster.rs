@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use futures::future::join_all;
 use tempfile::TempDir;
 use vetch_server::config::Config;
-use vetch_server::node::Sockets;
+use vetch_server::node::{Sockets, StartError};
 
 use crate::member::{Member, config, directory, until, within};
 
@@ -23,10 +23,12 @@ pub(crate) struct Place {
     pub(crate) dir: TempDir,
     pub(crate) flags: Vec<String>,
     pub(crate) peer: SocketAddr,
+    /// The peer URL it is reached at.
+    pub(crate) url: String,
 }
 
 impl Place {
-    fn config(&self) -> Config {
+    pub(crate) fn config(&self) -> Config {
         let flags: Vec<&str> = self.flags.iter().map(String::as_str).collect();
         config(self.dir.path(), &flags)
     }
@@ -34,6 +36,11 @@ impl Place {
     /// Starts the member on its own ports.
     pub(crate) async fn start(&self) -> Member {
         self.start_on(Sockets::bind(&self.config().listen).unwrap()).await
+    }
+
+    /// As [`start`](Self::start), for one that may refuse to.
+    pub(crate) async fn try_start(&self) -> Result<Member, StartError> {
+        Member::start_on(Sockets::bind(&self.config().listen)?, self.config()).await
     }
 
     /// Starts it on sockets that are bound to its ports.
@@ -85,16 +92,17 @@ impl Cluster {
             .collect();
         let places = names.zip(&sockets).enumerate().map(|(at, (name, sockets))| {
             let (peer, client) = (sockets.peer_addrs()[0], sockets.client_addrs()[0]);
+            let url = format!("{scheme}://{peer}");
             let mut all_flags = flags(at);
             all_flags.extend([
                 format!("--name={name}"),
                 format!("--initial-cluster={}", all.join(",")),
-                format!("--listen-peer-urls={scheme}://{peer}"),
-                format!("--initial-advertise-peer-urls={scheme}://{peer}"),
+                format!("--listen-peer-urls={url}"),
+                format!("--initial-advertise-peer-urls={url}"),
                 format!("--listen-client-urls=http://{client}"),
                 format!("--advertise-client-urls=http://{client}"),
             ]);
-            Place { dir: directory(), flags: all_flags, peer }
+            Place { dir: directory(), flags: all_flags, peer, url }
         });
         (places.collect(), sockets)
     }
@@ -128,26 +136,37 @@ impl Cluster {
 
     /// A directory, ports and flags for a member that is still to be added.
     pub(crate) fn newcomer(&mut self, name: &str, flags: &[&str]) -> (usize, Sockets) {
+        let flags: Vec<String> = flags.iter().map(|&flag| flag.to_owned()).collect();
+        self.newcomer_as(name, "http", flags)
+    }
+
+    /// As [`newcomer`](Self::newcomer), with a peer URL of this scheme.
+    pub(crate) fn newcomer_as(
+        &mut self,
+        name: &str,
+        scheme: &str,
+        mut flags: Vec<String>,
+    ) -> (usize, Sockets) {
         let unused = directory();
         let sockets = Sockets::bind(&config(unused.path(), &[]).listen).unwrap();
         let (peer, client) = (sockets.peer_addrs()[0], sockets.client_addrs()[0]);
-        let mut all: Vec<String> = flags.iter().map(|&flag| flag.to_owned()).collect();
-        all.extend([
+        let url = format!("{scheme}://{peer}");
+        flags.extend([
             format!("--name={name}"),
             "--initial-cluster-state=existing".to_owned(),
-            format!("--listen-peer-urls=http://{peer}"),
-            format!("--initial-advertise-peer-urls=http://{peer}"),
+            format!("--listen-peer-urls={url}"),
+            format!("--initial-advertise-peer-urls={url}"),
             format!("--listen-client-urls=http://{client}"),
             format!("--advertise-client-urls=http://{client}"),
         ]);
-        self.places.push(Place { dir: directory(), flags: all, peer });
+        self.places.push(Place { dir: directory(), flags, peer, url });
         self.members.push(None);
         (self.places.len() - 1, sockets)
     }
 
     /// Starts a newcomer that has been added, and tells it of `others` and itself.
     pub(crate) async fn join(&mut self, at: usize, name: &str, others: &str, sockets: Sockets) {
-        let own = format!("{name}=http://{}", self.places[at].peer);
+        let own = format!("{name}={}", self.places[at].url);
         self.places[at].flags.push(format!("--initial-cluster={others},{own}"));
         let member = Member::start_on(sockets, self.places[at].config()).await.unwrap();
         self.members[at] = Some(member);

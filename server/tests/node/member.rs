@@ -165,8 +165,23 @@ pub(crate) fn all() -> RangeRequest {
 }
 
 pub(crate) async fn http(addr: SocketAddr, path: &str) -> Option<(u16, String)> {
+    request(addr, "GET", path, "", "").await
+}
+
+/// The status and body of an answer over HTTP/1; `headers` are lines with their ends.
+pub(crate) async fn request(
+    addr: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &str,
+    body: &str,
+) -> Option<(u16, String)> {
     let mut socket = TcpStream::connect(addr).await.ok()?;
-    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    let length = body.len();
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\
+         Content-Length: {length}\r\n\r\n{body}"
+    );
     socket.write_all(request.as_bytes()).await.ok()?;
     let mut answer = String::new();
     socket.read_to_string(&mut answer).await.ok()?;

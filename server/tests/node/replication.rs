@@ -45,6 +45,14 @@ async fn three_members_serve_one_store_and_each_speaks_for_itself() {
         assert!(listed.members.iter().all(|m| !m.name.is_empty() && m.client_ur_ls.len() == 1));
     }
     assert!(leaders.iter().all(|leader| *leader == leaders[0] && leader.0 != 0), "{leaders:?}");
+    for member in cluster.running() {
+        let local = member.id().get();
+        for remote in &ids {
+            let name = "etcd_network_known_peers";
+            let name = format!("{name}{{Local=\"{local:x}\",Remote=\"{:x}\"}}", remote.get());
+            assert_eq!(member.metric(&name).await, 1);
+        }
+    }
     cluster.stop_all().await;
 }
 
@@ -119,6 +127,9 @@ async fn the_peer_port_tells_of_the_members_as_etcds_does() {
         ("/downgrade/enabled", (200, "false")),
         ("/health", (404, "404 page not found\n")),
         ("/metrics", (404, "404 page not found\n")),
+        ("/members/promote/1", (405, "Method Not Allowed\n")),
+        ("/members/x", (404, "404 page not found\n")),
+        ("/raft", (404, "404 page not found\n")),
         ("/", (404, "404 page not found\n")),
     ] {
         assert_eq!(http(peer, path).await.unwrap(), (answer.0, answer.1.to_owned()), "{path}");

@@ -95,7 +95,7 @@ impl<P: Platform> Inner<P> {
             let others = view.members().iter().map(|member| NodeId(member.id));
             let others = others.filter(|id| *id != self.identity.member);
             for other in others.filter(|id| !is_led || !self.peers.roster.has_met(*id)) {
-                let question = Request::Members(MembersRequest {});
+                let question = Request::Members(MembersRequest::default());
                 drop(self.peers.ask(other, question, self.settings.election_timeout).await);
             }
         }

@@ -103,18 +103,23 @@ pub(in crate::replica) async fn append_durably(
 /// openraft's own initialization, whose payload could not carry the records.
 ///
 /// Every voter writes them by itself, so they hold only what all were told alike: client URLs are
-/// published later. A lone voter has nobody to differ from.
+/// published later, and so are names unless each member's is known. A lone voter has nobody to
+/// differ from.
 pub(super) fn first_entries(own: &Member, peers: &[Member]) -> Result<Vec<Entry>, OpenError> {
     let voters: BTreeMap<u64, &Member> =
         peers.iter().chain([own]).map(|member| (member.id, member)).collect();
     if voters.len() != peers.len() + 1 || voters.contains_key(&0) {
         return Err(OpenError::Settings("initial members need ids of their own".to_owned()));
     }
+    let named = voters.values().all(|member| !member.name.is_empty());
     let membership = Membership::new_with_defaults(vec![voters.keys().copied().collect()], []);
     let entry = |(index, member): (u64, &Member)| {
         let mut member = member.clone();
         if !peers.is_empty() {
             member.client_ur_ls.clear();
+            if !named {
+                member.name.clear();
+            }
         }
         let record = MemberRecord { member: Some(member), ..MemberRecord::default() };
         let record = record.encode_to_vec();

@@ -10,6 +10,7 @@ use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use openraft_rt::Instant;
 use tempfile::TempDir;
+use vetch_proto::vetchpb::MembersRequest;
 use vetch_storage::Engine;
 use vetch_storage::engine::sled::SledEngine;
 
@@ -235,7 +236,10 @@ fn a_member_over_the_wire_grows_to_three_and_loses_its_founder() {
             // As a newcomer does, which knows a URL and no ids.
             let asker = machines[&id].platform.transport();
             let url = format!("http://{}", machines[&1].address);
-            let known = asker.ask_members(&url, Duration::from_secs(5)).await.unwrap();
+            let known = asker
+                .ask_members(&url, MembersRequest::default(), Duration::from_secs(5))
+                .await
+                .unwrap();
             assert_eq!(known.cluster, 3);
             assert_eq!(known.members.last().map(|last| last.id), Some(id));
             let (settings, observer) = (Settings::for_tests(), Arc::default());

@@ -3,7 +3,7 @@
 use crate::config::flags::Flag;
 use crate::config::flags::Kind::{Bool, Duration, OneOf, Sequence, Text, Urls};
 
-const DISCOVERY: &str = "discovery is not built; list the members in --initial-cluster";
+const DISCOVERY: &str = "v3 discovery is not built; list the members in --initial-cluster, or in DNS for --discovery-srv";
 
 const fn discovery(
     name: &'static str,
@@ -134,11 +134,21 @@ pub(super) const FLAGS: &[Flag] = &[
     ),
     Flag::new("discovery-fallback", OneOf(&["exit"]), "exit", "What to do when discovery fails.")
         .no_yaml()
-        .ignored("there is no discovery that could fail")
+        .ignored("a member whose discovery fails exits, there is nothing else")
         .deprecated("--discovery-fallback is deprecated: only 'exit' is left"),
-    Flag::new("discovery-srv", Text, "", "DNS domain to bootstrap from.").rejected(DISCOVERY),
-    Flag::new("discovery-srv-name", Text, "", "Suffix of the DNS service name to bootstrap from.")
-        .rejected(DISCOVERY),
+    Flag::new(
+        "discovery-srv",
+        Text,
+        "",
+        "DNS domain whose SRV records name the members that begin a cluster, instead of --initial-cluster: \
+         _etcd-server-ssl._tcp and _etcd-server._tcp.",
+    ),
+    Flag::new(
+        "discovery-srv-name",
+        Text,
+        "",
+        "Suffix of the services asked for with --discovery-srv: _etcd-server-<suffix>._tcp.",
+    ),
     Flag::new(
         "strict-reconfig-check",
         Bool,

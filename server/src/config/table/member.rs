@@ -117,10 +117,10 @@ pub(super) const FLAGS: &[Flag] = &[
         .ignored("the JSON gateway is not built yet: requests to /v3/ are answered with 501"),
     Flag::new("raft-read-timeout", Duration, "5s", "Read timeout of peer connections.")
         .no_yaml()
-        .ignored("there are no peer connections yet"),
+        .ignored("how long a member waits for another follows from --election-timeout"),
     Flag::new("raft-write-timeout", Duration, "5s", "Write timeout of peer connections.")
         .no_yaml()
-        .ignored("there are no peer connections yet"),
+        .ignored("how long a member waits for another follows from --election-timeout"),
     Flag::new(
         "feature-gates",
         Gates,

@@ -4,7 +4,6 @@ use crate::config::flags::Flag;
 use crate::config::flags::Kind::{Bool, OneOf, Origins, Sequence, Text, Uint, Words};
 
 const OWN_CLIENT: &str = "a member calls itself for the JSON gateway only, which is not built yet";
-const PEER_NAMES: &str = "names in peers' certificates are not compared; use an authority of this cluster's members only";
 
 pub(super) const FLAGS: &[Flag] = &[
     Flag::new(
@@ -24,19 +23,21 @@ pub(super) const FLAGS: &[Flag] = &[
         .ignored(OWN_CLIENT),
     Flag::new("client-cert-auth", Bool, "false", "Require client certificates.")
         .yaml("client-transport-security.client-cert-auth"),
-    Flag::new("client-crl-file", Text, "", "Revocation list for client certificates.")
-        .no_yaml()
-        .rejected("revocation lists are not built; let certificates be short-lived"),
+    Flag::new(
+        "client-crl-file",
+        Text,
+        "",
+        "Revocation lists for client certificates, in PEM or DER, signed by their authorities; read anew \
+         when they change. Needs --trusted-ca-file.",
+    )
+    .no_yaml(),
     Flag::new(
         "client-cert-allowed-hostname",
         Sequence,
         "",
-        "Accepted SANs of client certificates.",
+        "Accepted SANs of client certificates. Needs --trusted-ca-file.",
     )
-    .yaml("client-transport-security.allowed-hostname")
-    .rejected(
-        "names in client certificates are not compared; use an authority of these clients only",
-    ),
+    .yaml("client-transport-security.allowed-hostname"),
     Flag::new(
         "trusted-ca-file",
         Text,
@@ -73,12 +74,20 @@ pub(super) const FLAGS: &[Flag] = &[
         "CA of peer certificates, in PEM; peers must show one of its certificates, both ways.",
     )
     .yaml("peer-transport-security.trusted-ca-file"),
-    Flag::new("peer-cert-allowed-cn", Sequence, "", "Accepted CNs of peer certificates.")
-        .yaml("peer-transport-security.allowed-cn")
-        .rejected(PEER_NAMES),
-    Flag::new("peer-cert-allowed-hostname", Sequence, "", "Accepted SANs of peer certificates.")
-        .yaml("peer-transport-security.allowed-hostname")
-        .rejected(PEER_NAMES),
+    Flag::new(
+        "peer-cert-allowed-cn",
+        Sequence,
+        "",
+        "Accepted CNs of peer certificates, both ways. Needs --peer-trusted-ca-file.",
+    )
+    .yaml("peer-transport-security.allowed-cn"),
+    Flag::new(
+        "peer-cert-allowed-hostname",
+        Sequence,
+        "",
+        "Accepted SANs of peer certificates, both ways. Needs --peer-trusted-ca-file.",
+    )
+    .yaml("peer-transport-security.allowed-hostname"),
     Flag::new(
         "peer-auto-tls",
         Bool,
@@ -86,9 +95,14 @@ pub(super) const FLAGS: &[Flag] = &[
         "Peer TLS with a certificate generated in <data-dir>/fixtures/peer; peers believe any.",
     )
     .yaml("peer-transport-security.auto-tls"),
-    Flag::new("peer-crl-file", Text, "", "Revocation list for peer certificates.")
-        .no_yaml()
-        .rejected("revocation lists are not built; let certificates be short-lived"),
+    Flag::new(
+        "peer-crl-file",
+        Text,
+        "",
+        "Revocation lists for certificates of peers that connect, in PEM or DER, signed by their \
+         authorities; read anew when they change. Needs --peer-trusted-ca-file.",
+    )
+    .no_yaml(),
     Flag::new(
         "peer-skip-client-san-verification",
         Bool,

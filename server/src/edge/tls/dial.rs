@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
@@ -16,7 +17,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 use vetch_raft::transport::grpc::{Dial, PeerSocket};
 
-use super::{TlsError, authorities, identity, provider, versions};
+use super::{Named, Names, TlsError, authorities, identity, provider, versions};
 use crate::config::{PeerTls, PeerTrust, Scheme, Url};
 
 /// Dials peers as the flags about peer TLS say.
@@ -30,6 +31,8 @@ struct DialTls {
     /// What is shown when the peer asks for it.
     identity: Option<(PathBuf, PathBuf)>,
     trust: PeerTrust,
+    /// One of which the peer's certificate must have; any if there is none.
+    names: Option<Names>,
     provider: Arc<CryptoProvider>,
     versions: Vec<&'static SupportedProtocolVersion>,
 }
@@ -42,6 +45,7 @@ impl PeerDial {
         let tls = DialTls {
             identity: settings.identity.clone(),
             trust: settings.trust.clone(),
+            names: Names::of(&settings.listen.allowed).map_err(TlsError::Name)?,
             provider: Arc::new(provider(settings.listen.suites.as_deref())),
             versions: versions(settings.listen.min_version, settings.listen.max_version),
         };
@@ -102,7 +106,14 @@ impl DialTls {
             .with_protocol_versions(&self.versions)
             .map_err(|error| unusable(nowhere, error))?;
         let builder = match &self.trust {
-            PeerTrust::Authorities(path) => builder.with_root_certificates(roots(path)?),
+            PeerTrust::Authorities(path) => match &self.names {
+                None => builder.with_root_certificates(roots(path)?),
+                Some(names) => {
+                    let inner: Arc<dyn ServerCertVerifier> = self.server_verifier(path)?;
+                    let verifier = Arc::new(Named { inner, names: names.clone() });
+                    builder.dangerous().with_custom_certificate_verifier(verifier)
+                }
+            },
             PeerTrust::Anyone => builder
                 .dangerous()
                 .with_custom_certificate_verifier(Arc::new(Anyone(Arc::clone(&self.provider)))),
@@ -118,6 +129,17 @@ impl DialTls {
         };
         client.alpn_protocols = vec![b"h2".to_vec()];
         Ok(Arc::new(client))
+    }
+}
+
+impl DialTls {
+    fn server_verifier(&self, path: &Path) -> Result<Arc<WebPkiServerVerifier>, TlsError> {
+        WebPkiServerVerifier::builder_with_provider(roots(path)?, Arc::clone(&self.provider))
+            .build()
+            .map_err(|error| TlsError::Authorities {
+                path: path.to_owned(),
+                cause: error.to_string(),
+            })
     }
 }
 

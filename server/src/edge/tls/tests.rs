@@ -1,6 +1,9 @@
 //! Handshakes between our side and rustls' client, in memory.
 
-use rcgen::{CertificateParams, Issuer, KeyPair};
+use rcgen::{
+    CertificateParams, CertificateRevocationListParams, DnType, Issuer, KeyIdMethod, KeyPair,
+    RevokedCertParams, date_time_ymd,
+};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::duplex;
@@ -16,7 +19,12 @@ struct Authority {
 
 impl Authority {
     fn new() -> Self {
+        Self::called("authority")
+    }
+
+    fn called(name: &str) -> Self {
         let (key, mut params) = (KeyPair::generate().unwrap(), params());
+        params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
         let cert = params.self_signed(&key).unwrap();
         Self { issuer: Issuer::new(params, key), cert }
@@ -26,6 +34,34 @@ impl Authority {
     fn issue(&self) -> (String, String) {
         let key = KeyPair::generate().unwrap();
         (params().signed_by(&key, &self.issuer).unwrap().pem(), key.serialize_pem())
+    }
+
+    /// As [`issue`](Self::issue), for such a subject with a serial number.
+    fn issue_to(&self, common_name: &str, host: &str, serial: u64) -> (String, String) {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(vec![host.to_owned()]).unwrap();
+        params.distinguished_name.push(DnType::CommonName, common_name);
+        params.serial_number = Some(serial.into());
+        (params.signed_by(&key, &self.issuer).unwrap().pem(), key.serialize_pem())
+    }
+
+    /// Says that this certificate is not to be believed any more.
+    fn revoke(&self, serial: u64) -> rcgen::CertificateRevocationList {
+        let revoked = RevokedCertParams {
+            serial_number: serial.into(),
+            revocation_time: date_time_ymd(2024, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let list = CertificateRevocationListParams {
+            this_update: date_time_ymd(2024, 1, 1),
+            next_update: date_time_ymd(2025, 1, 1),
+            crl_number: 1_u64.into(),
+            issuing_distribution_point: None,
+            revoked_certs: vec![revoked],
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        list.signed_by(&self.issuer).unwrap()
     }
 
     /// A client that trusts it, and shows `identity` if asked.
@@ -78,6 +114,8 @@ impl Folder {
         config::Tls {
             certificate: Certificate::Files { cert: self.path("cert"), key: self.path("key") },
             client_ca: None,
+            client_crl: None,
+            allowed: config::AllowedNames::Any,
             suites: None,
             min_version: TlsVersion::Tls12,
             max_version: TlsVersion::Tls13,
@@ -152,6 +190,75 @@ async fn clients_must_show_a_certificate_of_the_authority() {
 }
 
 #[tokio::test]
+async fn revoked_certificates_are_refused_as_the_list_stands() {
+    let (servers, clients) = (Authority::new(), Authority::new());
+    let others = Authority::called("another");
+    let folder = Folder::new(&servers.issue());
+    let ca = clients.cert.pem() + &others.cert.pem();
+    fs::write(folder.path("ca"), ca).unwrap();
+    let open = || {
+        folder.open(|settings| {
+            settings.client_ca = Some(folder.path("ca"));
+            settings.client_crl = Some(folder.path("crl"));
+        })
+    };
+    let missing = open().unwrap_err().to_string();
+    assert!(missing.contains("crl: No such file"), "{missing}");
+    fs::write(folder.path("crl"), "nothing").unwrap();
+    let nothing = open().unwrap_err().to_string();
+    assert!(nothing.contains("crl holds no revocation list in PEM"), "{nothing}");
+
+    fs::write(folder.path("crl"), clients.revoke(7).pem().unwrap()).unwrap();
+    let tls = open().unwrap();
+    let admits = async |authority: &Authority, serial| {
+        let identity = authority.issue_to("client", "localhost", serial);
+        shake(&tls, servers.client(Some(identity))).await.is_ok()
+    };
+    assert!(!admits(&clients, 7).await);
+    assert!(admits(&clients, 8).await);
+    assert!(admits(&others, 7).await, "no list speaks of this authority's");
+    // Another list, in the other form.
+    fs::write(folder.path("new"), clients.revoke(8).der()).unwrap();
+    fs::rename(folder.path("new"), folder.path("crl")).unwrap();
+    assert!(admits(&clients, 7).await);
+    assert!(!admits(&clients, 8).await);
+}
+
+#[tokio::test]
+async fn only_certificates_with_an_allowed_name_are_taken() {
+    use config::AllowedNames::{Common, Hosts};
+    let (servers, clients) = (Authority::new(), Authority::new());
+    let folder = Folder::new(&servers.issue());
+    fs::write(folder.path("ca"), clients.cert.pem()).unwrap();
+    let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
+    let with = |allowed| {
+        folder.open(|settings| {
+            settings.client_ca = Some(folder.path("ca"));
+            settings.allowed = allowed;
+        })
+    };
+    let common = with(Common(names(&["m1", "m2"]))).unwrap();
+    let hosts = with(Hosts(names(&["m1.example.org", "10.0.0.1"]))).unwrap();
+    for (common_name, host, by_common, by_host) in [
+        ("m1", "m1.example.org", true, true),
+        ("m2", "m2.example.org", true, false),
+        ("m3", "10.0.0.1", false, true),
+        ("m1.example.org", "*.example.org", false, true),
+        ("10.0.0.1", "m1", false, false),
+    ] {
+        for (tls, expected) in [(&common, by_common), (&hosts, by_host)] {
+            let identity = clients.issue_to(common_name, host, 1);
+            let admitted = shake(tls, servers.client(Some(identity))).await.is_ok();
+            assert_eq!(admitted, expected, "{common_name} at {host}");
+        }
+    }
+    let stranger = Authority::new().issue_to("m1", "m1.example.org", 1);
+    assert!(shake(&common, servers.client(Some(stranger))).await.is_err());
+    let error = with(Hosts(names(&["no name"]))).unwrap_err().to_string();
+    assert!(error.starts_with("allowed host name \"no name\": "), "{error}");
+}
+
+#[tokio::test]
 async fn versions_and_suites_are_those_asked_for() {
     let authority = Authority::new();
     let folder = Folder::new(&authority.issue());
@@ -216,6 +323,8 @@ async fn a_generated_certificate_stays() {
     let settings = config::Tls {
         certificate: Certificate::SelfSigned { years: 2 },
         client_ca: None,
+        client_crl: None,
+        allowed: config::AllowedNames::Any,
         suites: None,
         min_version: TlsVersion::Tls12,
         max_version: TlsVersion::Tls13,
