@@ -59,7 +59,7 @@ fn every_flag_of_etcd_is_in_the_table_as_etcd_calls_it() {
     }
     assert_eq!(
         ours,
-        BTreeSet::from(["auto-promote-learners", "memory-budget", "storage-engine"]),
+        BTreeSet::from(["auto-promote-learners", "memory-budget", "read-mode", "storage-engine"]),
         "Vetch's own"
     );
 }
@@ -197,6 +197,7 @@ const EFFECTS: &[Effect] = effects! {
     "auto-promote-learners" = "true", yaml "true", beside [], |c| c.membership.auto_promote_learners => "true";
     "force-new-cluster" = "true", yaml "true", beside [], |c| c.bootstrap.force_new_cluster => "true";
     "storage-engine" = "sled", yaml "sled", beside [], |c| c.storage.engine => "Sled";
+    "read-mode" = "leader-lease", yaml "leader-lease", beside [], |c| c.raft.read_mode => "LeaderLease";
     "memory-budget" = "1000", yaml "1000", beside [], |c| c.storage.memory_budget_bytes => "1000";
 };
 

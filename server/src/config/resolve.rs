@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use vetch_raft::ReadMode;
+
 use super::bootstrap;
 use super::error::ConfigError;
 use super::flags::Status;
@@ -147,6 +149,10 @@ fn raft(settings: &Settings) -> Result<Raft, ConfigError> {
         election_timeout: Duration::from_millis(election),
         snapshot_count: settings.uint("snapshot-count"),
         snapshot_catchup_entries: settings.uint("snapshot-catchup-entries"),
+        read_mode: match settings.text("read-mode").as_str() {
+            "leader-lease" => ReadMode::LeaderLease,
+            _read_index => ReadMode::ReadIndex,
+        },
     })
 }
 
@@ -316,6 +322,12 @@ fn advise(settings: &Settings, config: &Config, notices: &mut Vec<Notice>) {
     }
     if !settings.is_given("data-dir") {
         warn("'data-dir' was empty; using default", &config.data_dir.display().to_string());
+    }
+    if config.raft.read_mode == ReadMode::LeaderLease {
+        let message = "linearizable reads rely on clocks: a member whose clock runs slower than another's \
+                       by more than a quarter, or stands still, may read what is no longer true; all \
+                       members must have the same --read-mode";
+        warn(message, "--read-mode");
     }
     if matches!(config.storage.quota, Quota::Bytes(bytes) if bytes > Quota::ADVISED_BYTES) {
         warn("quota exceeds the maximum value that is advised, 8 GiB", "--quota-backend-bytes");

@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use vetch_raft::ReadMode;
+
 use super::gates::FeatureGates;
 use super::urls::Url;
 
@@ -61,6 +63,8 @@ pub struct Raft {
     pub snapshot_count: u64,
     /// `--snapshot-catchup-entries`: log entries kept behind a checkpoint.
     pub snapshot_catchup_entries: u64,
+    /// `--read-mode`.
+    pub read_mode: ReadMode,
 }
 
 impl Raft {

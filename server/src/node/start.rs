@@ -14,7 +14,7 @@ use vetch_raft::manifest::Manifest;
 use vetch_raft::manifest::identity::{cluster_id, initial_member_id};
 use vetch_raft::replica::Start;
 use vetch_raft::transport::grpc::GrpcTransport;
-use vetch_raft::{Bootstrap, OpenError, Platform, ReadMode, Replica, Settings};
+use vetch_raft::{Bootstrap, OpenError, Platform, Replica, Settings};
 use vetch_storage::{ClusterId, NodeId};
 
 use super::background::Background;
@@ -263,7 +263,7 @@ fn settings(config: &Config, id: NodeId) -> Settings {
         catchup_entries: config.raft.snapshot_catchup_entries,
         max_inflight_proposals: MAX_INFLIGHT_PROPOSALS,
         max_inflight_bytes: MAX_INFLIGHT_BYTES,
-        read_mode: ReadMode::ReadIndex,
+        read_mode: config.raft.read_mode,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::Path;
 
 use domain::base::iana::{Rcode, Rtype};
 use domain::base::name::Name;
@@ -10,7 +11,7 @@ use domain::rdata::Srv;
 use futures::future::join_all;
 use tokio::net::UdpSocket;
 use tokio_util::task::AbortOnDropHandle;
-use vetch_proto::etcdserverpb::{MemberListRequest, StatusRequest};
+use vetch_proto::etcdserverpb::{MemberAddRequest, MemberListRequest, StatusRequest};
 use vetch_raft::manifest::identity::{cluster_id, initial_member_id};
 use vetch_server::config::{Config, InitialCluster};
 use vetch_server::node::{Sockets, StartError};
@@ -56,6 +57,54 @@ fn ask(config: &mut Config, name_server: SocketAddr) {
     place.name_servers = vec![name_server];
 }
 
+/// Starts member `number`, whose peers are reached at ports of `localhost`, as `name_server` says.
+async fn start(
+    dir: &Path,
+    number: usize,
+    sockets: Sockets,
+    name_server: SocketAddr,
+    more: &[&str],
+) -> Member {
+    let (peer, client) = (sockets.peer_addrs()[0].port(), sockets.client_addrs()[0]);
+    let own = [
+        format!("--name=m{number}"),
+        format!("--listen-peer-urls=http://127.0.0.1:{peer}"),
+        format!("--initial-advertise-peer-urls=http://localhost:{peer}"),
+        format!("--listen-client-urls=http://{client}"),
+        format!("--advertise-client-urls=http://{client}"),
+        "--discovery-srv=example.test".to_owned(),
+    ];
+    let own = own.iter().map(String::as_str);
+    let flags: Vec<&str> = own.chain(more.iter().copied()).chain(QUICK).collect();
+    let mut config = config(&dir.join(format!("{number}")), &flags);
+    ask(&mut config, name_server);
+    Member::start_on(sockets, config).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_member_that_joins_finds_the_others_in_dns() {
+    const SERVICE: &str = "_etcd-server._tcp.example.test";
+    let dir = directory();
+    let free = || Sockets::bind(&config(dir.path(), &[]).listen).unwrap();
+    let (first, second) = (free(), free());
+    let ports = [&first, &second].map(|sockets| sockets.peer_addrs()[0].port());
+    let records = |ports: &[u16]| ports.iter().map(|port| (*port, "localhost")).collect();
+    let (name_server, _alone) = serve(Zone::from([(SERVICE, records(&ports[..1]))])).await;
+    let founder = start(dir.path(), 1, first, name_server, &[]).await;
+    within("the founder serves", founder.node.serving()).await;
+    founder.put("k", "v").await;
+    let peer_ur_ls = vec![format!("http://localhost:{}", ports[1])];
+    let request = MemberAddRequest { peer_ur_ls, is_learner: false };
+    let added = founder.cluster().await.member_add(request).await.unwrap().into_inner();
+    let (name_server, _both) = serve(Zone::from([(SERVICE, records(&ports))])).await;
+    let joins = ["--initial-cluster-state=existing"];
+    let newcomer = start(dir.path(), 2, second, name_server, &joins).await;
+    within("the newcomer serves", newcomer.node.serving()).await;
+    assert_eq!(newcomer.id().get(), added.member.unwrap().id);
+    assert_eq!(newcomer.get("k").await.kvs[0].value, "v");
+    join_all([founder, newcomer].map(Member::stop)).await;
+}
+
 #[tokio::test]
 async fn members_that_know_none_but_themselves_by_name_begin_one_cluster() {
     let dir = directory();
@@ -65,21 +114,8 @@ async fn members_that_know_none_but_themselves_by_name_begin_one_cluster() {
     let records = ports.iter().map(|port| (*port, "localhost")).collect();
     let (name_server, _serving) =
         serve(Zone::from([("_etcd-server-prod._tcp.example.test", records)])).await;
-    let start = async |(number, sockets): (usize, Sockets)| {
-        let (peer, client) = (ports[number], sockets.client_addrs()[0]);
-        let own = [
-            format!("--name=m{number}"),
-            format!("--listen-peer-urls=http://127.0.0.1:{peer}"),
-            format!("--initial-advertise-peer-urls=http://localhost:{peer}"),
-            format!("--listen-client-urls=http://{client}"),
-            format!("--advertise-client-urls=http://{client}"),
-        ];
-        let discovery = ["--discovery-srv=example.test", "--discovery-srv-name=prod"];
-        let own = own.iter().map(String::as_str);
-        let flags: Vec<&str> = own.chain(discovery).chain(QUICK).collect();
-        let mut config = config(&dir.path().join(format!("{number}")), &flags);
-        ask(&mut config, name_server);
-        Member::start_on(sockets, config).await.unwrap()
+    let start = |(number, sockets)| {
+        start(dir.path(), number, sockets, name_server, &["--discovery-srv-name=prod"])
     };
     let members = join_all(sockets.into_iter().enumerate().map(start)).await;
     let ids: Vec<_> = ports

@@ -154,3 +154,34 @@ async fn flags_about_the_initial_cluster_have_no_effect_on_a_directory_that_has_
     assert_eq!(header.revision, before.revision);
     cluster.stop_all().await;
 }
+
+#[tokio::test]
+async fn reads_that_rely_on_clocks_see_what_any_member_acknowledged() {
+    let flags = [&QUICK[..], &["--read-mode=leader-lease"]].concat();
+    let mut cluster = Cluster::start(3, &flags).await;
+    let config = cluster.place(0).config();
+    assert!(config.notices.iter().any(|notice| notice.subject == "--read-mode"));
+    for turn in 0..30 {
+        for (at, writer) in cluster.running().enumerate() {
+            let value = format!("{turn} of {at}");
+            writer.put("k", &value).await;
+            for reader in cluster.running() {
+                assert_eq!(reader.get("k").await.kvs[0].value, value);
+            }
+        }
+    }
+    // A leader that nobody confirms any more may not be believed, however lately it led.
+    let leader = cluster.leader().await;
+    for at in (0..3).filter(|at| *at != leader) {
+        cluster.stop(at).await;
+    }
+    let refused = cluster.member(leader).kv().await.range(get("k")).await;
+    if let Ok(early) = refused {
+        assert_eq!(early.into_inner().kvs[0].value, "29 of 2");
+        let late = until("the lease is over", || async {
+            cluster.member(leader).kv().await.range(get("k")).await.err()
+        });
+        assert_eq!(late.await.message(), "etcdserver: request timed out");
+    }
+    cluster.stop_all().await;
+}

@@ -152,6 +152,14 @@ pub(super) const VETCH: &[Flag] = &[
         "Bytes that all caches and write buffers of the engine may hold together.",
     ),
     Flag::new(
+        "read-mode",
+        OneOf(&["read-index", "leader-lease"]),
+        "read-index",
+        "How a leader makes sure that it leads before a linearizable read: it asks a quorum each time, or \
+         relies on the clocks of all members, none of which may run slower than another's by more than a \
+         quarter, or stand still. Must be the same on all members.",
+    ),
+    Flag::new(
         "auto-promote-learners",
         Bool,
         "false",
