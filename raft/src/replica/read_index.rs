@@ -6,7 +6,7 @@ use std::sync::Arc;
 use openraft::LinearizerOption;
 use openraft::error::{LinearizableReadError, RaftError};
 use openraft::raft::ReadPolicy;
-use openraft_rt::{AsyncRuntime, Instant};
+use openraft_rt::{AsyncRuntime, Instant, WatchReceiver};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use vetch_storage::{LogIndex, Planted};
@@ -71,15 +71,22 @@ impl<P: Platform> Inner<P> {
         self.shared_round().await
     }
 
-    /// The only voter that leads needs nobody's confirmation: no other member can have been elected
-    /// or have acknowledged anything, and what this one acknowledged it had applied before.
+    /// The only member that leads needs nobody's confirmation: no other can have been elected or have
+    /// acknowledged anything, and what this one acknowledged it had applied before. A learner
+    /// acknowledges what it has applied, which this one may still have to: then a round is asked for.
+    /// It counts from when its record is in the log, applied here or not.
     ///
     /// It must have applied an entry of its own term first: until then entries that an earlier
     /// incarnation acknowledged may still be in the log alone.
     pub(super) fn sole_leader_index(&self) -> Option<LogIndex> {
         let leading = self.leadership.leading()?;
         let settled = self.progress.is_sole_voter() && self.progress.applied_term() == leading;
-        settled.then(|| self.progress.applied())
+        (settled && self.is_without_others()).then(|| self.progress.applied())
+    }
+
+    fn is_without_others(&self) -> bool {
+        let metrics = self.metrics.borrow_watched();
+        metrics.membership_config.membership().nodes().count() == 1
     }
 
     pub(super) async fn shared_round(self: &Arc<Self>) -> Answer {

@@ -381,6 +381,33 @@ fn a_change_that_would_cost_the_quorum_is_refused() {
     });
 }
 
+/// A learner answers whoever put by way of it as soon as it has applied that, which the only voter may
+/// still have to: its reads must wait for it all the same.
+#[test]
+fn a_lone_voter_reads_what_its_learner_has_acknowledged() {
+    on_cluster(12, async {
+        let mut cluster = Cluster::start(12, 1).await;
+        cluster.replica(1).published().await;
+        cluster.change(1, add(2, true)).await.unwrap();
+        cluster.join(2).await;
+        cluster.replica(2).published().await;
+        cluster.put(1, "before").await.unwrap();
+        let engine = cluster.machines[&1].engine();
+        engine.set_congested(true);
+        cluster.put(2, "acknowledged").await.unwrap();
+        assert_eq!(get::<Sim>(&cluster.replica(1).view(), "acknowledged"), None, "it lags");
+        let read = async { cluster.replica(1).linearizable_view().await };
+        let relief = async {
+            SimRuntime::sleep(Duration::from_millis(300)).await;
+            engine.set_congested(false);
+        };
+        let (view, ()) = futures::join!(read, relief);
+        let found = get::<Sim>(&view.unwrap(), "acknowledged");
+        assert_eq!(found.as_deref(), Some("acknowledged"));
+        cluster.shutdown().await;
+    });
+}
+
 /// Whether the others are there is asked after the change was, in whatever way one of them is lost:
 /// who was heard from a moment ago may be gone.
 #[test]
