@@ -8,6 +8,7 @@
 pub mod alarm;
 mod atomic_file;
 pub mod command;
+mod courtesy;
 pub mod engine;
 pub mod error;
 pub mod event;

@@ -8,6 +8,7 @@ use vetch_proto::etcdserverpb::Member;
 
 use super::checkpoint::{CheckpointMark, IndexCheckpoint};
 use super::state::State;
+use crate::courtesy::courteously;
 use crate::engine::{Engine, Family, Order};
 use crate::error::Fatal;
 use crate::mvcc::compaction::ReclaimState;
@@ -138,7 +139,7 @@ fn replay<E: Engine>(
     let (mut changes, mut last) = (0, None);
     let mut run = Vec::new();
     let bounds = change::bounds(from, Revision(i64::MAX));
-    for item in engine.scan(Family::Revisions, bounds, Order::Ascending) {
+    for item in courteously(engine.scan(Family::Revisions, bounds, Order::Ascending)) {
         let (key, value) = item?;
         let change = ChangeRecord::decode(&key, &value)?;
         (changes, last) = (changes + 1, Some(change.entry.modified));

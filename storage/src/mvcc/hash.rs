@@ -20,6 +20,7 @@ use super::index::IndexEntry;
 use super::key_range::KeyRange;
 use super::reader::Reader;
 use super::wire;
+use crate::courtesy::courteously;
 use crate::engine::{Engine, Family, Order};
 use crate::error::{ApplyError, Fatal, ReadError};
 use crate::schema::change::{self, ChangeRecord};
@@ -238,7 +239,7 @@ fn changes<'a, E: Engine>(
     until: Revision,
 ) -> impl Iterator<Item = Result<ChangeRecord, Fatal>> + 'a {
     let bounds = change::bounds(RevisionKey::default(), until);
-    let scan = reader.engine.scan(Family::Revisions, bounds, Order::Ascending);
+    let scan = courteously(reader.engine.scan(Family::Revisions, bounds, Order::Ascending));
     scan.map(|item| item.and_then(|(key, value)| ChangeRecord::decode(&key, &value)))
 }
 
@@ -261,7 +262,7 @@ fn hash_changes<E: Engine>(
 fn stored_versions<E: Engine>(reader: &Reader<'_, E>, hasher: &Hasher) -> Result<ChangeSet, Fatal> {
     let mut stored = ChangeSet::default();
     let all = (Bound::Unbounded, Bound::Unbounded);
-    for item in reader.engine.scan(Family::Versions, all, Order::Ascending) {
+    for item in courteously(reader.engine.scan(Family::Versions, all, Order::Ascending)) {
         let (engine_key, value) = item?;
         let (record, long_key) = VersionRecord::decode(&engine_key, &value)?;
         let key = long_key.or_else(|| version::short_key(&engine_key));

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::chunk::{ChunkWriter, Total};
 use super::facts;
+use crate::courtesy::courteously;
 use crate::engine::{Engine, Family, Order};
 use crate::error::Fatal;
 use crate::mvcc;
@@ -85,7 +86,8 @@ impl<E: Engine> Export<E> {
         let view = self.view.clone();
         let reader = view.reader();
         let bounds = change::bounds(from, reader.revision);
-        for item in reader.engine.scan(Family::Revisions, bounds, Order::Ascending) {
+        let scan = reader.engine.scan(Family::Revisions, bounds, Order::Ascending);
+        for item in courteously(scan) {
             let (key, value) = item?;
             let change = ChangeRecord::decode(&key, &value)?;
             if chunk.len() >= budget {
@@ -108,8 +110,9 @@ impl<E: Engine> Export<E> {
         let view = self.view.clone();
         let reader = view.reader();
         let mut last = from.clone();
-        for item in reader.engine.scan(Family::Versions, (from, Bound::Unbounded), Order::Ascending)
-        {
+        let bounds = (from, Bound::Unbounded);
+        let scan = reader.engine.scan(Family::Versions, bounds, Order::Ascending);
+        for item in courteously(scan) {
             if chunk.len() >= budget {
                 return Ok(At::Versions(last));
             }

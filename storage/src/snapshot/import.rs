@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::chunk::{self, ChunkError, Item, Total};
 use super::run::Run;
+use crate::courtesy::courteously;
 use crate::engine::{Batch, Change, Engine, Family, Order};
 use crate::error::Fatal;
 use crate::schema::checksum::corrupt;
@@ -95,7 +96,7 @@ impl<E: Engine> Import<E> {
     pub fn take(&mut self, chunk: Bytes) -> Result<Option<Imported>, ImportError> {
         let items = chunk::read(chunk, self.next)?;
         let mut end = None;
-        for item in items {
+        for item in courteously(items.into_iter()) {
             match item {
                 Item::Pair { family, key, value } => {
                     self.total.add(family, &key, &value);
@@ -154,7 +155,7 @@ fn total<E: Engine>(engine: &E) -> Result<Total, Fatal> {
     let mut total = Total::default();
     for family in Family::ALL {
         let all = (Bound::Unbounded, Bound::Unbounded);
-        for item in engine.scan(family, all, Order::Ascending) {
+        for item in courteously(engine.scan(family, all, Order::Ascending)) {
             let (key, value) = item?;
             total.add(family, &key, &value);
         }

@@ -11,6 +11,7 @@ use vetch_proto::etcdserverpb::{
 
 use crate::args::Side;
 use crate::connection::Connection;
+use crate::procfs::cpu;
 use crate::server::{Program, Server, read};
 
 /// A cluster of a program. Dropping it kills all members and removes their data.
@@ -23,6 +24,8 @@ pub(crate) struct Cluster {
 
 impl Cluster {
     const ELECTION: Duration = Duration::from_mins(1);
+    /// To come to rest.
+    const REST: Duration = Duration::from_mins(3);
 
     /// Starts `size` members on empty data folders; returns once all serve and agree on a leader.
     pub(crate) async fn start(program: &Program, size: usize) -> Result<Self> {
@@ -86,6 +89,23 @@ impl Cluster {
             }
             ensure!(Instant::now() < deadline, "the members do not agree on a leader");
             sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Waits until the members have done what filling them left to do in the background, compaction of
+    /// their stores above all: until all of them together hardly use the processor.
+    pub(crate) async fn come_to_rest(&self) -> Result<()> {
+        const LOOK: Duration = Duration::from_secs(1);
+        const SHARE: f64 = 0.15;
+        let (pids, deadline) = (self.pids()?, Instant::now() + Self::REST);
+        loop {
+            let before = cpu(&pids)?;
+            sleep(LOOK).await;
+            let used = cpu(&pids)?.saturating_sub(before);
+            if used < LOOK.mul_f64(SHARE) {
+                return Ok(());
+            }
+            ensure!(Instant::now() < deadline, "the members are still busy: {used:?} in {LOOK:?}");
         }
     }
 

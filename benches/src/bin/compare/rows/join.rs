@@ -22,7 +22,10 @@ const VALUE: usize = 1024;
 /// Puts per transaction: so many log entries that the beginning of the log is gone when the member
 /// joins, and it cannot be sent the log instead.
 const BATCH: u64 = 16;
-/// Steady puts before and after the join.
+/// Steady puts with which those beside the join are compared, in rounds of other rows: about as long as
+/// the join takes, or a single stall of the disk would decide the p99 of the few.
+const UNDISTURBED_ROUNDS: u32 = 7;
+/// Steady puts before the member is added.
 const BESIDE: Duration = Duration::from_millis(700);
 
 pub(crate) async fn new_member(bench: &mut Bench) -> Result<()> {
@@ -32,10 +35,12 @@ pub(crate) async fn new_member(bench: &mut Bench) -> Result<()> {
         let filled =
             fill_in_batches(leader, bench.args.sent(), 1, &Values::new(VALUE), BATCH).await;
         filled.map_err(|error| cluster.explain(error))?;
+        let at_rest = cluster.come_to_rest().await;
+        at_rest.map_err(|error| cluster.explain(error))?;
     }
     for _ in 0..bench.args.heavy_rounds() {
         for (program, cluster) in bench.programs.clone().iter().zip(&mut clusters) {
-            let undisturbed = bench.args.round();
+            let undisturbed = UNDISTURBED_ROUNDS * bench.args.round();
             let joined = round(program, cluster, undisturbed).await;
             let Joined { took, before, during } = joined.map_err(|error| cluster.explain(error))?;
             let [before, during] = [before, during].map(|waits| microseconds(&waits.latency, 0.99));
