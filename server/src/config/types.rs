@@ -1,6 +1,5 @@
 //! What the program needs: every setting typed, with its unit, and checked.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,6 +7,14 @@ use vetch_raft::ReadMode;
 
 use super::gates::FeatureGates;
 use super::urls::Url;
+
+mod cluster;
+mod logging;
+mod tls;
+
+pub use cluster::{Bootstrap, ClusterState, Discovery, InitialCluster, Membership};
+pub use logging::{LogConfig, LogFormat, LogLevel, LogOutput};
+pub use tls::{AllowedNames, Certificate, CipherSuite, PeerTls, PeerTrust, Tls, TlsVersion};
 
 /// The resolved configuration of one member. Nothing in it is left to default.
 #[derive(Clone, Debug)]
@@ -93,177 +100,6 @@ pub struct Listen {
     pub metrics_urls: Vec<Url>,
     /// `--socket-reuse-port`.
     pub reuse_port: bool,
-}
-
-/// TLS of listeners.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tls {
-    /// What the member shows.
-    pub certificate: Certificate,
-    /// `--trusted-ca-file`: clients must show a certificate of these authorities.
-    pub client_ca: Option<PathBuf>,
-    /// `--client-crl-file`: which of their certificates are revoked. Only with [`Tls::client_ca`].
-    pub client_crl: Option<PathBuf>,
-    /// Whose certificates are taken, of those the authorities signed. Only with [`Tls::client_ca`].
-    pub allowed: AllowedNames,
-    /// `--cipher-suites`, of TLS 1.2; `None` for all.
-    pub suites: Option<Vec<CipherSuite>>,
-    /// `--tls-min-version`.
-    pub min_version: TlsVersion,
-    /// `--tls-max-version`; not below [`Tls::min_version`].
-    pub max_version: TlsVersion,
-}
-
-/// Which names a certificate must have, besides a signature.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum AllowedNames {
-    /// No particular ones.
-    #[default]
-    Any,
-    /// One of these as its subject's common name: `--peer-cert-allowed-cn`.
-    Common(Vec<String>),
-    /// One of these among its alternative names, by which wildcards stand for them too:
-    /// `--peer-cert-allowed-hostname`, `--client-cert-allowed-hostname`.
-    Hosts(Vec<String>),
-}
-
-/// TLS between members.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PeerTls {
-    /// Of the listeners for peers.
-    pub listen: Tls,
-    /// Certificate and key that are shown when dialling: `--peer-client-cert-file` and
-    /// `--peer-client-key-file`, or the listeners'; none with `--peer-auto-tls`.
-    pub identity: Option<(PathBuf, PathBuf)>,
-    /// Whom to believe when dialling.
-    pub trust: PeerTrust,
-}
-
-/// Whose certificates a member believes when it dials another.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PeerTrust {
-    /// `--peer-trusted-ca-file`.
-    Authorities(PathBuf),
-    /// Everybody's (`--peer-auto-tls`).
-    Anyone,
-}
-
-/// Where a member's certificate comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Certificate {
-    /// `--cert-file`, `--key-file`; read anew when they change.
-    Files {
-        /// The chain, in PEM.
-        cert: PathBuf,
-        /// Its key, in PEM.
-        key: PathBuf,
-    },
-    /// `--auto-tls`: generated in the data directory, unless it is there.
-    SelfSigned {
-        /// `--self-signed-cert-validity`.
-        years: u32,
-    },
-}
-
-/// A version of TLS.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum TlsVersion {
-    /// 1.2
-    Tls12,
-    /// 1.3
-    Tls13,
-}
-
-/// A cipher suite of TLS 1.2: those with forward secrecy and authenticated encryption.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the names say it all")]
-pub enum CipherSuite {
-    EcdheEcdsaAes128,
-    EcdheEcdsaAes256,
-    EcdheEcdsaChaCha20,
-    EcdheRsaAes128,
-    EcdheRsaAes256,
-    EcdheRsaChaCha20,
-}
-
-impl CipherSuite {
-    /// With IANA's names, which are Go's.
-    pub const ALL: [(&'static str, Self); 6] = [
-        ("TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256", Self::EcdheEcdsaAes128),
-        ("TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384", Self::EcdheEcdsaAes256),
-        ("TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256", Self::EcdheEcdsaChaCha20),
-        ("TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", Self::EcdheRsaAes128),
-        ("TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384", Self::EcdheRsaAes256),
-        ("TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256", Self::EcdheRsaChaCha20),
-    ];
-
-    /// By its name, or by the shorter one Go once had for those with `ChaCha20`.
-    pub fn from_name(name: &str) -> Option<Self> {
-        let fits = |known: &str| known == name || known.strip_suffix("_SHA256") == Some(name);
-        let chacha = name.ends_with("_CHACHA20_POLY1305");
-        let found =
-            Self::ALL.iter().find(|(known, _)| if chacha { fits(known) } else { *known == name });
-        found.map(|(_, suite)| *suite)
-    }
-}
-
-/// Whether this member begins a cluster or joins one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ClusterState {
-    /// Begin a new cluster.
-    New,
-    /// Join one.
-    Existing,
-}
-
-/// Where the members of a new cluster are told; see [`Bootstrap::initial_members`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum InitialCluster {
-    /// Nowhere: this member is the cluster.
-    ThisMember,
-    /// `--initial-cluster`, as written.
-    Listed(String),
-    /// In DNS.
-    Discovered(Discovery),
-}
-
-/// Where DNS names the members of a new cluster.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Discovery {
-    /// `--discovery-srv`: fully qualified.
-    pub domain: String,
-    /// `--discovery-srv-name`: the suffix of the services' names; empty for none.
-    pub service: String,
-    /// Whom to ask; those of the system if there are none.
-    pub name_servers: Vec<SocketAddr>,
-}
-
-/// How a new cluster begins, and what this member tells of itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Bootstrap {
-    /// `--initial-advertise-peer-urls`; a new cluster must list the same for this member.
-    pub advertise_peer_urls: Vec<Url>,
-    /// `--advertise-client-urls`.
-    pub advertise_client_urls: Vec<Url>,
-    /// Who begins the cluster.
-    pub cluster: InitialCluster,
-    /// `--initial-cluster-state`.
-    pub state: ClusterState,
-    /// `--initial-cluster-token`.
-    pub token: String,
-    /// `--force-new-cluster`.
-    pub force_new_cluster: bool,
-}
-
-/// What changes of the cluster are allowed, or made by themselves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Membership {
-    /// `--strict-reconfig-check`.
-    pub strict_reconfig_check: bool,
-    /// `--max-learners`.
-    pub max_learners: u64,
-    /// `--auto-promote-learners`.
-    pub auto_promote_learners: bool,
 }
 
 /// Which engine holds the state.
@@ -400,50 +236,6 @@ pub enum MetricsLevel {
     Basic,
     /// And histograms of their latency.
     Extensive,
-}
-
-/// `--log-level`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogLevel {
-    /// Everything.
-    Debug,
-    /// The usual.
-    Info,
-    /// What needs attention.
-    Warn,
-    /// What failed; also for etcd's `panic` and `fatal`.
-    Error,
-}
-
-/// `--log-format`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogFormat {
-    /// One JSON object per line.
-    Json,
-    /// Tab-separated, for eyes.
-    Console,
-}
-
-/// One of `--log-outputs`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LogOutput {
-    /// Standard error.
-    Stderr,
-    /// Standard output.
-    Stdout,
-    /// A file, appended to.
-    File(PathBuf),
-}
-
-/// Logs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LogConfig {
-    /// Least level that is logged.
-    pub level: LogLevel,
-    /// Form of the lines.
-    pub format: LogFormat,
-    /// Every line goes to each of these.
-    pub outputs: Vec<LogOutput>,
 }
 
 /// How urgent a notice is.

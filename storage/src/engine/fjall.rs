@@ -14,11 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use ::fjall::config::{BlockSizePolicy, CompressionPolicy};
-use ::fjall::{
-    CompressionType, Database, Error, Keyspace, KeyspaceCreateOptions, LsmError, PersistMode,
-    Readable as _,
-};
+use ::fjall::{Database, Error, Keyspace, PersistMode, Readable as _};
 use bytes::Bytes;
 use parking_lot::Mutex;
 
@@ -32,6 +28,8 @@ use crate::types::LogIndex;
 mod applied;
 mod archive;
 mod damage;
+mod database;
+mod failure;
 mod journal;
 mod layout;
 mod load;
@@ -39,21 +37,8 @@ mod manifest;
 mod sizes;
 
 use applied::{APPLIED_KEY, Applied};
-
-fn cache_bytes(options: Options) -> u64 {
-    (options.memory_budget / 3).max(4 << 20)
-}
-
-/// One write buffer of a family. Besides the active one up to four full ones may wait for their
-/// flush, usually none or one; versions carry values, the other two little more than keys.
-fn memtable_bytes(options: Options, family: Family) -> u64 {
-    let share = match family {
-        Family::Versions => 6,
-        Family::Revisions => 12,
-        Family::State => 24,
-    };
-    (options.memory_budget / share).clamp(1 << 20, 64 << 20)
-}
+use database::{Keyspaces, name, open_database};
+use failure::to_fatal;
 
 /// So much may wait in the kernel for a sync of the journal: some 10 ms of a disk's time.
 const SYNC_AHEAD_BYTES: u64 = 2 << 20;
@@ -313,89 +298,6 @@ impl Engine for FjallEngine {
     fn is_congested(&self) -> bool {
         let is_full = |keyspace: &Keyspace| keyspace.sealed_memtable_count() >= CONGESTED_BUFFERS;
         self.keyspaces.iter().any(is_full) && self.poison.check().is_ok()
-    }
-}
-
-type Keyspaces = [Keyspace; Family::ALL.len()];
-
-fn open_database(path: &Path, options: Options) -> Result<(Database, Keyspaces), Fatal> {
-    let fatal = |error| to_fatal(path, "opening the engine", error);
-    let db = Database::builder(path)
-        .cache_size(cache_bytes(options))
-        // One would leave a full write buffer open while it compacts, and the buffer grows without
-        // bound meanwhile.
-        .worker_threads(2)
-        .max_journaling_size(192 << 20)
-        .open()
-        .map_err(fatal)?;
-    let open = |family| db.keyspace(name(family), || keyspace_options(options, family));
-    let [versions, revisions, state] = Family::ALL;
-    let keyspaces = [
-        open(versions).map_err(fatal)?,
-        open(revisions).map_err(fatal)?,
-        open(state).map_err(fatal)?,
-    ];
-    Ok((db, keyspaces))
-}
-
-fn name(family: Family) -> &'static str {
-    match family {
-        Family::Versions => "versions",
-        Family::Revisions => "revisions",
-        Family::State => "state",
-    }
-}
-
-fn keyspace_options(options: Options, family: Family) -> KeyspaceCreateOptions {
-    let block_bytes = match family {
-        Family::Versions => 8 << 10,
-        Family::Revisions | Family::State => 4 << 10,
-    };
-    KeyspaceCreateOptions::default()
-        .max_memtable_size(memtable_bytes(options, family))
-        .data_block_size_policy(BlockSizePolicy::all(block_bytes))
-        .data_block_compression_policy(CompressionPolicy::all(CompressionType::Lz4))
-        .compaction_strategy(std::sync::Arc::new(
-            ::fjall::compaction::Leveled::default().with_table_target_size(8 << 20),
-        ))
-}
-
-/// Why the engine failed, as precisely as its files tell.
-fn to_fatal(path: &Path, doing: &str, error: Error) -> Fatal {
-    let is_locked = matches!(error, Error::Locked);
-    let fatal = as_told(path, doing, error);
-    if is_locked || matches!(&fatal, Fatal::Io { no_space: true, .. }) {
-        return fatal;
-    }
-    match damage::find(path) {
-        Err(found) => found,
-        Ok(()) => fatal,
-    }
-}
-
-/// Why the engine failed, as fjall says it.
-#[expect(clippy::wildcard_enum_match_arm, reason = "fjall's enums are open")]
-fn as_told(path: &Path, doing: &str, error: Error) -> Fatal {
-    let corrupt = |expected: String, found: String| Fatal::Corrupt {
-        location: format!("{} ({doing})", path.display()),
-        expected,
-        found,
-    };
-    let io = |message: &str| Fatal::Io {
-        path: path.to_owned(),
-        message: format!("{doing}: {message}"),
-        no_space: layout::disk_is_full(path),
-    };
-    match error {
-        Error::Io(error) | Error::Storage(LsmError::Io(error)) => Fatal::io(path, doing, &error),
-        Error::Storage(LsmError::ChecksumMismatch { got, expected }) => {
-            corrupt(format!("checksum {expected:?}"), format!("{got:?}"))
-        }
-        // fjall's background writer tells the reason to its log alone; a full disk is the one a
-        // person can mend, so look.
-        Error::Poisoned => io("an earlier write or flush of the engine failed"),
-        Error::Locked => layout::locked(path),
-        other => corrupt("a readable database".to_owned(), other.to_string()),
     }
 }
 
