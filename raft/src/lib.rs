@@ -18,7 +18,7 @@ pub use openraft::AsyncRuntime;
 pub use openraft::async_runtime::Instant;
 pub use platform::Platform;
 pub use replica::{
-    ApplyObserver, Bootstrap, LeaderChange, LeaderChanges, MemberChange, MemberChangeError,
-    MemberRules, OpenError, ProposeError, ReadIndexError, ReadMode, Replica, Settings, Start,
-    Status, StopReason, TransferError,
+    ApplyObserver, Bootstrap, Divergence, LeaderChange, LeaderChanges, MemberChange,
+    MemberChangeError, MemberRules, OpenError, ProposeError, ReadIndexError, ReadMode, Replica,
+    Settings, Start, Status, StopReason, TransferError,
 };

@@ -278,7 +278,8 @@ fn heartbeat(request: &PeerRequest) -> Option<&AppendRequest> {
             | Request::Snapshot(_)
             | Request::ChangeMember(_)
             | Request::Members(_)
-            | Request::Ask(_),
+            | Request::Ask(_)
+            | Request::Compare(_),
         )
         | None => None,
     }

@@ -20,6 +20,7 @@ use vetch_storage::{Applied, Engine, Entry, Fatal, LogId, NodeId, StateMachine};
 
 use crate::platform::{InstantOf, Platform, yield_now};
 use crate::replica::awaited::Awaited;
+use crate::replica::compare::recent::{Mark, Recent};
 use crate::replica::engines::Engines;
 use crate::replica::progress::Progress;
 use crate::replica::stop::Stop;
@@ -54,6 +55,7 @@ pub(crate) struct Applier<P: Platform> {
     stop: Arc<Stop>,
     marks: Arc<SnapshotMarks>,
     engines: Arc<Engines<P>>,
+    recent: Arc<Recent>,
     /// Dropped with the applier: tells the replica's shutdown that the engine is no longer written.
     _gone: oneshot::Sender<()>,
 }
@@ -77,6 +79,7 @@ impl<P: Platform> Applier<P> {
         stop: Arc<Stop>,
         marks: Arc<SnapshotMarks>,
         engines: Arc<Engines<P>>,
+        recent: Arc<Recent>,
         gone: oneshot::Sender<()>,
     ) -> Result<Self, Fatal> {
         let membership = stored_membership(&machine)?;
@@ -85,6 +88,7 @@ impl<P: Platform> Applier<P> {
         progress.set_sole_voter(votes_alone(node, membership.membership()));
         progress.set_learner(is_learner(&machine, node));
         marks.set_applied(machine.applied(), &membership);
+        recent.begin(mark(&machine));
         Ok(Self {
             machine,
             node,
@@ -95,6 +99,7 @@ impl<P: Platform> Applier<P> {
             stop,
             marks,
             engines,
+            recent,
             _gone: gone,
         })
     }
@@ -165,6 +170,7 @@ impl<P: Platform> Applier<P> {
         let replaced = self.machine.replace(machine);
         drop(P::Runtime::spawn(Arc::clone(&self.engines).retire(before, replaced)));
         self.membership = meta.last_membership.clone();
+        self.recent.begin(mark(&self.machine));
         self.observer.on_installed(&self.machine.view());
         self.marks.set_applied(applied, &self.membership);
         self.marks.set_durable(self.marks.applied());
@@ -184,6 +190,7 @@ impl<P: Platform> Applier<P> {
         let start = InstantOf::<P>::now();
         self.machine.commit()?;
         self.observer.on_committed(start.elapsed());
+        self.recent.note_end(mark(&self.machine));
         self.observer.on_applied(&self.machine.view(), &batch.applied);
         self.marks.set_applied(last, &self.membership);
         self.progress.set_sole_voter(votes_alone(self.node, self.membership.membership()));
@@ -216,6 +223,12 @@ pub(crate) async fn room<R: AsyncRuntime>(is_congested: impl Fn() -> bool) {
     while is_congested() {
         R::sleep(CONGESTION_POLL).await;
     }
+}
+
+/// The state after the newest applied entry, in short.
+fn mark<E: Engine>(machine: &StateMachine<E>) -> Mark {
+    let (index, revision) = (machine.applied().index, machine.revision());
+    Mark { index, revision, digest: machine.digest() }
 }
 
 /// Whether `node` alone decided what `machine` has applied.
@@ -272,6 +285,9 @@ impl<P: Platform> RaftStateMachine<Config<P>> for Applier<P> {
         while let Some(item) = entries.next().await {
             let (entry, responder) = item?;
             let applied = self.apply_entry(entry, &mut batch).map_err(into_io)?;
+            if Recent::is_regular(applied.id.index) {
+                self.recent.note(mark(&self.machine));
+            }
             if let Some(responder) = responder {
                 batch.waiting.push((batch.applied.len(), responder));
             }

@@ -50,6 +50,8 @@ pub struct Manifest {
     pub forcing: bool,
     /// The state in use.
     pub state: StateInUse,
+    /// The state was found to be another than its cluster's; how.
+    pub diverged: Option<String>,
 }
 
 /// Which of a member's states is in use.
@@ -123,6 +125,8 @@ struct Text {
     generation: u64,
     #[serde(default, skip_serializing_if = "is_unset")]
     installed: u64,
+    #[serde(default, skip_serializing_if = "is_unset")]
+    diverged: Option<String>,
 }
 
 fn is_unset<T: Default + PartialEq>(field: &T) -> bool {
@@ -148,6 +152,7 @@ impl Manifest {
             forcing: self.forcing,
             generation: self.state.generation,
             installed: self.state.installed.0,
+            diverged: self.diverged.clone(),
         };
         let json = serde_json::to_string(&text).expect("plain fields always serialize");
         format!("{json} {:08x}\n", crc32fast::hash(json.as_bytes())).into_bytes()
@@ -179,8 +184,8 @@ impl Manifest {
             instance: id(&text.instance_id)?,
         };
         let state = StateInUse { generation: text.generation, installed: LogIndex(text.installed) };
-        let Text { engine, initialized, joins, forcing, .. } = text;
-        Ok(Self { identity, engine, initialized, joins, forcing, state })
+        let Text { engine, initialized, joins, forcing, diverged, .. } = text;
+        Ok(Self { identity, engine, initialized, joins, forcing, state, diverged })
     }
 
     /// Refuses a directory of another engine.
@@ -212,6 +217,7 @@ mod tests {
             joins: false,
             forcing: true,
             state: StateInUse { generation: 3, installed: LogIndex(77) },
+            diverged: Some("member 1 differs".into()),
         }
     }
 
@@ -228,9 +234,10 @@ mod tests {
     /// What earlier versions wrote, and what is written as long as no state was received.
     #[test]
     fn the_first_state_is_not_mentioned() {
-        let first = Manifest { state: StateInUse::default(), ..manifest() };
+        let first = Manifest { state: StateInUse::default(), diverged: None, ..manifest() };
         let bytes = first.encode();
-        assert!(!String::from_utf8_lossy(&bytes).contains("generation"));
+        let text = String::from_utf8_lossy(&bytes);
+        assert!(!text.contains("generation") && !text.contains("diverged"));
         assert_eq!(Manifest::decode(&path(), &bytes).unwrap(), first);
     }
 

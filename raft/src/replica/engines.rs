@@ -15,6 +15,7 @@ use openraft_rt::{AsyncRuntime, Select2};
 use vetch_storage::machine::{Options, Replaced};
 use vetch_storage::{Fatal, LogIndex};
 
+use super::compare::Divergence;
 use super::stop::Stop;
 use crate::disk::{Disk, DiskError};
 use crate::manifest::{self, Manifest, StateInUse};
@@ -164,6 +165,17 @@ impl<P: Platform> Engines<P> {
     /// Notes that the log of a member that joins has had its first entry.
     pub(super) async fn log_has_begun(&self) -> Result<(), Fatal> {
         self.note(|manifest| Manifest { initialized: true, ..manifest }).await
+    }
+
+    /// The member's directory.
+    pub(super) fn data_dir(&self) -> &Path {
+        &self.data_dir
+    }
+
+    /// Notes that the state is not the group's: the directory does not start again.
+    pub(super) async fn note_divergence(&self, divergence: &Divergence) -> Result<(), Fatal> {
+        let diverged = Some(divergence.to_string());
+        self.note(|manifest| Manifest { diverged, ..manifest }).await
     }
 
     /// Replaces the manifest; the one place that does while the member runs.

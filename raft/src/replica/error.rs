@@ -44,6 +44,17 @@ pub enum OpenError {
          it again, under a new id"
     )]
     Removed,
+    /// The member's state was found to be another than its cluster's.
+    #[error(
+        "{what}; it does not start again: remove this member from the cluster, delete {data_dir}, and \
+         add it again, under a new id"
+    )]
+    Diverged {
+        /// The member's directory.
+        data_dir: String,
+        /// Where it was seen.
+        what: String,
+    },
     /// The data directory is not one this member can run on.
     #[error(transparent)]
     Manifest(#[from] ManifestError),

@@ -8,6 +8,7 @@
 //! - `leadership`: who leads. `transfer`: another member made leader; `slow_disk`: when its disk stalls. `checkpoint`: the engine made durable, the log let go of.
 //! - [`membership`]: who is in the group. `force`: a group of one made of what is left of another.
 //! - `engines`: where its states are. `receive`: a whole state from the leader.
+//! - `compare`: whether all members have made the same of the log.
 //! - `settings`, `status`, `error`: how it behaves, what it knows, why it has no answer. `stop`, `shutdown`: why a replica ends,
 //!   and how.
 
@@ -40,6 +41,7 @@ use crate::types::TypeConfig;
 pub(crate) mod admission;
 pub(crate) mod awaited;
 mod checkpoint;
+pub(crate) mod compare;
 mod config;
 pub(crate) mod engines;
 mod error;
@@ -61,6 +63,7 @@ mod status;
 pub(crate) mod stop;
 mod transfer;
 
+pub use compare::Divergence;
 pub use error::{OpenError, ProposeError, ReadIndexError};
 pub use leadership::{LeaderChange, LeaderChanges, Leaders};
 pub use membership::{MemberChange, MemberChangeError, MemberRules};
@@ -118,6 +121,7 @@ pub(crate) struct Inner<P: Platform> {
     /// Held by the one change of the group that is under way here.
     changing: tokio::sync::Mutex<()>,
     answering: question::Answering,
+    comparison: compare::Comparison<InstantOf<P>>,
     /// The group knows this member's name and client URLs.
     published: Latest<bool>,
     /// Long enough after the start to vote: see `config::vote_hold`.

@@ -15,9 +15,10 @@ use vetch_proto::vetchpb::peer_reply::Reply;
 use vetch_proto::vetchpb::{Refusal, SnapshotReply, SnapshotRequest, snapshot_reply::Outcome};
 use vetch_storage::machine::IndexCheckpoint;
 use vetch_storage::snapshot::{ChunkError, Import, ImportError, Imported};
-use vetch_storage::{Fatal, StateMachine};
+use vetch_storage::{Fatal, NodeId, StateMachine};
 
 use super::Inner;
+use super::compare::Unvouched;
 use super::engines::Begun;
 use super::service::stopping;
 use crate::apply::snapshot::{Received, Snapshot, SnapshotState};
@@ -252,16 +253,22 @@ impl<P: Platform> Inner<P> {
             && machine.digest() == *digest
             && membership == meta.last_membership;
         let machine = Arc::new(Mutex::new(Some(machine)));
-        let outcome = if is_as_said {
-            let received = Received { generation, machine: Arc::clone(&machine) };
-            let state = SnapshotState::Received(received);
-            let snapshot = Snapshot { meta: meta.clone(), snapshot: state };
-            self.raft
-                .install_full_snapshot(*vote, snapshot)
-                .await
-                .map_err(|_stops| ReceiveError::Stops)
+        let sender = NodeId(vote.leader_id.voted_for);
+        let group = meta.last_membership.membership();
+        let vouched = if is_as_said {
+            self.vouched(sender, imported.applied.index, group).await.map_err(ReceiveError::from)
         } else {
             Err(ReceiveError::NotAsSaid)
+        };
+        let outcome = match vouched {
+            Ok(()) => {
+                let received = Received { generation, machine: Arc::clone(&machine) };
+                let state = SnapshotState::Received(received);
+                let snapshot = Snapshot { meta: meta.clone(), snapshot: state };
+                let installed = self.raft.install_full_snapshot(*vote, snapshot).await;
+                installed.map_err(|_stops| ReceiveError::Stops)
+            }
+            Err(refused) => Err(refused),
         };
         // Not wanted: this member has come further meanwhile, or another leads.
         let unwanted = machine.lock().take();
@@ -331,6 +338,8 @@ enum ReceiveError {
     Fatal(#[from] Fatal),
     #[error("the state has another position, digest or membership than it was said to have")]
     NotAsSaid,
+    #[error(transparent)]
+    Unvouched(#[from] Unvouched),
     #[error("this member stops")]
     Stops,
 }

@@ -14,7 +14,7 @@ use vetch_proto::vetchpb::{
     AppendReply, AppendRequest, ForwardedProposal, Hello, MembersRequest, PeerReply, PeerRequest,
     ProposalDone, ReadIndexReply, ReadIndexRequest, Refusal, append_reply,
 };
-use vetch_storage::Term;
+use vetch_storage::{NodeId, Term};
 
 use super::propose::Attempt;
 use super::{Inner, ProposeError, ReadIndexError};
@@ -52,7 +52,7 @@ impl<P: Platform> Inner<P> {
         if let (None, Some(Request::Members(asked))) = (&request.hello, &request.request) {
             return Ok(self.introduce(*asked).await);
         }
-        self.admit(request.hello.as_ref()).await?;
+        let from = self.admit(request.hello.as_ref()).await?;
         let unreadable = |error: Unreadable| wire::unreadable(&error);
         match request.request.ok_or(Unreadable("its request")).map_err(unreadable)? {
             Request::Heartbeat(append) => {
@@ -90,17 +90,18 @@ impl<P: Platform> Inner<P> {
             Request::ChangeMember(request) => self.change_for_peer(request).await,
             Request::Members(_) => Ok(Reply::Members(self.members_reply())),
             Request::Ask(question) => self.give_answer(question).await,
+            Request::Compare(digests) => Ok(self.take_digests(from, digests)),
         }
     }
 
     /// Whether to listen to whoever says `hello`: it is who it should be, and was not removed.
-    async fn admit(&self, hello: Option<&Hello>) -> Result<(), Refusal> {
+    async fn admit(&self, hello: Option<&Hello>) -> Result<NodeId, Refusal> {
         let from = self.peers.roster.admit(hello).await?;
         if self.views.latest().members().is_removed(from) {
             let message = format!("member {:x} was removed from the cluster for good", from.0);
             return Err(refuse(Reason::Removed, message));
         }
-        Ok(())
+        Ok(from)
     }
 
     /// Tells a newcomer who is in the group: as the leader knows it, so that somebody who was just

@@ -24,6 +24,8 @@ use vetch_storage::{ClusterId, Fatal, LogIndex, NodeId, StateMachine, Views};
 use super::admission::Admission;
 use super::awaited::Awaited;
 use super::checkpoint::Checkpoints;
+use super::compare::recent::Recent;
+use super::compare::{Comparison, compare_states};
 use super::engines::Engines;
 use super::force::force_new_cluster;
 use super::leadership::{Leadership, follow};
@@ -53,7 +55,7 @@ mod directory;
 pub(super) mod history;
 mod publish;
 
-use directory::{open_machine, read_or_make, take_directory};
+use directory::{open_machine, read_or_make, refuse_diverged, take_directory};
 use history::{begin_log, begin_log_behind_engine, check_log, drop_contradicted, first_entries};
 use publish::{is_alone, keep_publishing, lead, publish};
 
@@ -136,8 +138,10 @@ pub(super) async fn open<P: Platform>(
         joins: bootstrap == Bootstrap::Join,
         forcing: false,
         state: StateInUse::default(),
+        diverged: None,
     };
     let mut manifest = read_or_make(&platform, &*home, fresh).await?;
+    refuse_diverged(&*home, &mut manifest, &data_dir, bootstrap).await?;
     let member = Member { id: manifest.identity.member.0, ..member };
 
     let disk = platform.open_disk(&data_dir.join("member/wal")).map_err(Fatal::from)?;
@@ -222,6 +226,7 @@ async fn spawn<P: Platform>(platform: P, parts: Parts<P>) -> Result<Replica<P>, 
     let vote_hold = config::vote_hold(&settings);
     let (progress, marks) = (Arc::<Progress>::default(), Arc::<SnapshotMarks>::default());
     let awaited = Arc::new(Awaited::new(platform.random()));
+    let recent = Arc::<Recent>::default();
     let stop = Arc::new(Stop::new());
     let (gone, applier_gone) = oneshot::channel();
     let (views, checkpointer) = (machine.views(), machine.checkpointer());
@@ -237,6 +242,7 @@ async fn spawn<P: Platform>(platform: P, parts: Parts<P>) -> Result<Replica<P>, 
         Arc::clone(&stop),
         Arc::clone(&marks),
         Arc::clone(&engines),
+        Arc::clone(&recent),
         gone,
     )?;
     let roster = Roster::load(home, identity, Arc::clone(&stop))?;
@@ -267,6 +273,7 @@ async fn spawn<P: Platform>(platform: P, parts: Parts<P>) -> Result<Replica<P>, 
         awaited,
         changing: tokio::sync::Mutex::new(()),
         answering: Answering::default(),
+        comparison: Comparison::new(recent),
         published: Latest::new(false),
         may_vote: Latest::new(vote_hold.is_none()),
         backlog,
@@ -284,6 +291,7 @@ async fn spawn<P: Platform>(platform: P, parts: Parts<P>) -> Result<Replica<P>, 
         supervisor: P::Runtime::spawn(supervise(Arc::clone(&inner))),
         checkpoints: P::Runtime::spawn(checkpoints.run(stopped)),
         membership: P::Runtime::spawn(tend(Arc::clone(&inner), beginning)),
+        comparison: P::Runtime::spawn(compare_states(Arc::clone(&inner))),
         stop_checkpoints,
         applier_gone,
         serving: None,
@@ -318,7 +326,7 @@ async fn supervise<P: Platform>(inner: Arc<Inner<P>>) {
     let ended = P::Runtime::select2(reason, follow(Arc::clone(&inner))).await;
     if let Select2::First(reason) = ended {
         tracing::error!(%reason, "this member stops");
-        if matches!(reason, StopReason::Removed) {
+        if matches!(reason, StopReason::Removed | StopReason::Diverged { .. }) {
             // It may lead still, until another does.
             inner.resign().await;
         }

@@ -24,6 +24,9 @@ pub struct Status {
     pub committed: LogIndex,
     /// The newest applied entry.
     pub applied: LogIndex,
+    /// The newest entry after which a quorum of the voters was found to have this member's state; in a
+    /// group of one its own word counts. 0 before the first comparison.
+    pub agreed: LogIndex,
     /// Proposals waiting for their answer.
     pub pending: usize,
     /// How often this member has handed leadership over because its log's disk stalled.
@@ -41,6 +44,7 @@ impl<P: Platform> Inner<P> {
             is_learner: self.progress.is_learner(),
             committed: self.committed().max(applied),
             applied,
+            agreed: self.comparison.agreed(),
             pending: self.admission.pending(),
             slow_disk_handovers: self.handed_over.load(Ordering::Relaxed),
         }

@@ -1,9 +1,11 @@
 //! Why and whether the replica stops.
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use vetch_storage::Fatal;
 
+use super::compare::Divergence;
 use crate::platform::latest::Latest;
 use crate::types::Cause;
 
@@ -16,12 +18,26 @@ pub enum StopReason {
     /// The group goes on without it. Its id never comes back: the data directory has no use any more.
     #[error("the member has been permanently removed from the cluster")]
     Removed,
+    /// What it has applied is not what its group has: nothing it says can be relied upon. Its data
+    /// directory notes it, and does not start again.
+    #[error(
+        "{divergence}; it must not serve: remove this member from the cluster, delete {data_dir}, and \
+         add it again, under a new id",
+        data_dir = data_dir.display()
+    )]
+    Diverged {
+        /// Where it was seen.
+        divergence: Divergence,
+        /// The member's directory.
+        data_dir: PathBuf,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Noted {
     Failed(Cause),
     Removed,
+    Diverged(Divergence, PathBuf),
 }
 
 /// The first reason wins and stays; a stop asked for is told apart from it.
@@ -49,6 +65,7 @@ impl Stop {
         let noted = match reason.into() {
             StopReason::Failed(fatal) => Noted::Failed(Cause::from(fatal)),
             StopReason::Removed => Noted::Removed,
+            StopReason::Diverged { divergence, data_dir } => Noted::Diverged(divergence, data_dir),
         };
         self.reason.update(|first| {
             first.get_or_insert(noted);
@@ -92,6 +109,9 @@ impl Stop {
         match self.reason.until(Option::is_some).await {
             Some(Noted::Failed(cause)) => StopReason::Failed(cause.fatal().clone()),
             Some(Noted::Removed) => StopReason::Removed,
+            Some(Noted::Diverged(divergence, data_dir)) => {
+                StopReason::Diverged { divergence, data_dir }
+            }
             None => unreachable!("waited for a reason"),
         }
     }

@@ -356,7 +356,8 @@ fn is_idempotent(request: &PeerRequest) -> bool {
             | Request::ReadIndex(_)
             | Request::Snapshot(_)
             | Request::Members(_)
-            | Request::Ask(_),
+            | Request::Ask(_)
+            | Request::Compare(_),
         ) => true,
         Some(Request::Transfer(_) | Request::Propose(_) | Request::ChangeMember(_)) | None => false,
     }

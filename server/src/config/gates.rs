@@ -74,14 +74,14 @@ const fn gate(
     GateInfo { gate, name, stage, default, note }
 }
 
-const NOT_COMPARED: &str = "members do not compare what they store yet";
+const ALWAYS_COMPARED: &str = "members compare a digest of all they have applied, all the time";
 const CHECKPOINTS: &str = "remaining TTLs are always replicated and kept";
 
 /// Every gate, by name.
 pub const GATES: [GateInfo; 11] = [
     gate(Gate::AllAlpha, "AllAlpha", Stage::Alpha, false, "no alpha gate changes anything here"),
     gate(Gate::AllBeta, "AllBeta", Stage::Beta, false, "no beta gate changes anything here"),
-    gate(Gate::CompactHashCheck, "CompactHashCheck", Stage::Alpha, false, NOT_COMPARED),
+    gate(Gate::CompactHashCheck, "CompactHashCheck", Stage::Alpha, false, ALWAYS_COMPARED),
     gate(
         Gate::FastLeaseKeepAlive,
         "FastLeaseKeepAlive",
@@ -89,7 +89,7 @@ pub const GATES: [GateInfo; 11] = [
         true,
         "a known lease is always renewed at once",
     ),
-    gate(Gate::InitialCorruptCheck, "InitialCorruptCheck", Stage::Alpha, false, NOT_COMPARED),
+    gate(Gate::InitialCorruptCheck, "InitialCorruptCheck", Stage::Alpha, false, ALWAYS_COMPARED),
     gate(Gate::LeaseCheckpoint, "LeaseCheckpoint", Stage::Alpha, false, CHECKPOINTS),
     gate(Gate::LeaseCheckpointPersist, "LeaseCheckpointPersist", Stage::Alpha, false, CHECKPOINTS),
     gate(

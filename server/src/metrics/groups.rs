@@ -37,6 +37,9 @@ metric_group! {
             "etcd_server_slow_apply_total", "Applies slower than --warning-apply-duration";
         slow_disk_handovers: Counter = Counter::default(),
             "vetch_server_slow_disk_handovers_total", "Leaderships handed over because the log's disk stalled";
+        state_agreed: Gauge = Gauge::default(),
+            "vetch_state_agreed_index",
+            "Index of the newest entry after which a quorum was found to have this member's state";
         quota_backend_bytes: Gauge = Gauge::default(),
             "etcd_server_quota_backend_bytes", "Size beyond which the NOSPACE alarm is raised, 0 for none";
         health_success: Counter = Counter::default(),

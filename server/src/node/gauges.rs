@@ -36,6 +36,7 @@ fn show_consensus<P: Platform>(api: &Api<P>, metrics: &Metrics) {
     server.is_learner.set(status.is_learner.into());
     set(&server.proposals_committed, status.committed.get());
     set(&server.proposals_applied, status.applied.get());
+    set(&server.state_agreed, status.agreed.get());
     set(&server.proposals_pending, status.pending as u64);
     server.slow_disk_handovers.raise_to(status.slow_disk_handovers);
 }

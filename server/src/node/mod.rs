@@ -185,6 +185,11 @@ async fn run_on<P: Platform<Transport = GrpcTransport>>(
             // As etcd: it is a failure to start such a member, and none to have run until then.
             if ready.is_some() { Err(RunError::Removed) } else { Ok(()) }
         }
+        Some(reason @ StopReason::Diverged { .. }) => {
+            let error = RunError::Diverged(reason.to_string());
+            node.quarantine().await;
+            Err(error)
+        }
         Some(StopReason::Failed(fatal)) => {
             node.abandon();
             Err(fatal.into())
@@ -201,6 +206,9 @@ pub enum RunError {
     /// It had to stop.
     #[error(transparent)]
     Fatal(#[from] Fatal),
+    /// What it has applied is not what its cluster has.
+    #[error("{0}")]
+    Diverged(String),
     /// Its cluster goes on without it, as it found when it was started.
     #[error("{}", StopReason::Removed)]
     Removed,

@@ -36,6 +36,17 @@ impl<P: Platform> Node<P> {
         self.peer_connections.wait().await;
     }
 
+    /// Ends after [`failed`](Self::failed) where the log is sound and only the answers are wrong: nobody
+    /// is answered any more, and the cluster need not wait to find out that this member is gone.
+    pub async fn quarantine(self) {
+        self.ending.drain.cancel();
+        self.ending.cut.cancel();
+        self.background.abort();
+        self.replica.shutdown().await;
+        self.peer_ending.drain.cancel();
+        self.peer_ending.cut.cancel();
+    }
+
     /// Ends without order, after [`failed`](Self::failed): nobody is answered any more, for nothing
     /// this node says can be trusted, and nothing more is written. What the replica holds is given
     /// back when the process ends.

@@ -4,6 +4,7 @@
 mod bootstrap;
 mod cluster;
 mod discovery;
+mod diverged;
 mod health;
 mod history;
 mod leadership;

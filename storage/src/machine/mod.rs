@@ -30,7 +30,7 @@ use crate::error::Fatal;
 use crate::member::Members;
 pub use crate::mvcc::compaction::{CompactionProgress, Compactor};
 use crate::planted::Planted;
-use crate::types::LogId;
+use crate::types::{LogId, Revision};
 use crate::view::{ReadView, Views};
 
 /// How a state machine is opened.
@@ -197,6 +197,11 @@ impl<E: Engine> StateMachine<E> {
     /// The newest applied entry, committed or not.
     pub fn applied(&self) -> LogId {
         self.state.applied
+    }
+
+    /// The store's revision after the newest applied entry, committed or not.
+    pub fn revision(&self) -> Revision {
+        self.state.keyspace.revision
     }
 
     /// The consensus layer's encoding of the newest applied membership, with its entry's id.

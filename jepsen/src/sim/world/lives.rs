@@ -127,14 +127,18 @@ impl World {
             StopReason::Failed(fatal) if self.is_wiped(id) => {
                 fatal.to_string().contains("wiped").then_some(Reached::WipedRefused)
             }
-            StopReason::Failed(_) | StopReason::Removed => None,
+            StopReason::Failed(_) | StopReason::Removed | StopReason::Diverged { .. } => None,
         };
         self.coverage.reach(expected.unwrap_or(Reached::FatalStop));
-        if expected.is_none() && !self.with(id, |member| member.excused) {
+        // No fault of this world is an excuse for another state.
+        let diverged = matches!(why, StopReason::Diverged { .. });
+        if diverged {
+            self.oracle.violated(format!("m{id} finds that it has diverged: {why}"));
+        } else if expected.is_none() && !self.with(id, |member| member.excused) {
             self.oracle.violated(format!("m{id} stops by itself: {why}"));
         }
         self.shut_down(life).await;
-        if self.end_of(id, life, Death::Kill) && expected.is_none() {
+        if self.end_of(id, life, Death::Kill) && expected.is_none() && !diverged {
             self.start_later(id);
         }
     }

@@ -12,7 +12,7 @@ use vetch_storage::{Fatal, StateMachine};
 use crate::disk::{Disk, FileName};
 use crate::manifest::{self, DirLock, Manifest};
 use crate::platform::Platform;
-use crate::replica::{OpenError, engines};
+use crate::replica::{Bootstrap, OpenError, engines};
 
 /// How often a held directory is asked for.
 const LOCK_POLL: Duration = Duration::from_millis(100);
@@ -44,6 +44,24 @@ pub(super) async fn take_directory<P: Platform>(
         // Asked again and again, not waited for in the kernel, so that a signal can end the wait.
         P::Runtime::sleep(LOCK_POLL).await;
     }
+}
+
+/// A state that was found to be another than its cluster's is not served again, unless there shall be
+/// no such cluster any more.
+pub(super) async fn refuse_diverged(
+    home: &dyn Disk,
+    manifest: &mut Manifest,
+    data_dir: &Path,
+    bootstrap: Bootstrap,
+) -> Result<(), OpenError> {
+    let Some(what) = manifest.diverged.clone() else { return Ok(()) };
+    if bootstrap != Bootstrap::ForceNew {
+        return Err(OpenError::Diverged { data_dir: data_dir.display().to_string(), what });
+    }
+    tracing::warn!(what, "--force-new-cluster: a new cluster begins with this state all the same");
+    manifest.diverged = None;
+    manifest::store(home, manifest).await?;
+    Ok(())
 }
 
 /// The directory's manifest; a fresh directory gets `fresh`.

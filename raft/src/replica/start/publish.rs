@@ -29,6 +29,10 @@ pub(super) async fn lead<P: Platform>(replica: &Replica<P>) -> Result<(), OpenEr
             Err(match reason {
                 StopReason::Failed(fatal) => fatal.into(),
                 StopReason::Removed => OpenError::Removed,
+                StopReason::Diverged { divergence, data_dir } => OpenError::Diverged {
+                    data_dir: data_dir.display().to_string(),
+                    what: divergence.to_string(),
+                },
             })
         }
         Select2::Second(()) => Ok(()),

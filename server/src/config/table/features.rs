@@ -3,7 +3,7 @@
 use crate::config::flags::Flag;
 use crate::config::flags::Kind::{Bool, Duration, Int, Uint};
 
-const NOT_COMPARED: &str = "members do not compare what they store yet";
+const ALWAYS_COMPARED: &str = "members compare a digest of all they have applied, all the time";
 const FORGOTTEN: &str = "it has had no effect since etcd 0.5";
 
 pub(super) const FLAGS: &[Flag] = &[
@@ -13,14 +13,14 @@ pub(super) const FLAGS: &[Flag] = &[
         "0s",
         "Time between comparisons of the members' data.",
     )
-    .ignored(NOT_COMPARED),
+    .ignored(ALWAYS_COMPARED),
     Flag::new(
         "compact-hash-check-time",
         Duration,
         "1m",
         "Time between comparisons of the members' compaction hashes.",
     )
-    .ignored(NOT_COMPARED),
+    .ignored(ALWAYS_COMPARED),
     Flag::new(
         "compaction-batch-limit",
         Int,

@@ -1,5 +1,6 @@
 //! Groups of members on a simulated network.
 
+mod diverged;
 mod faults;
 mod force;
 mod forwarding;
@@ -198,8 +199,16 @@ impl Cluster {
         self.converged(context).await;
     }
 
-    /// All members come to hold the same.
+    /// All members come to hold the same, and none was ever found to hold something else.
     pub(super) async fn converged(&self, context: &str) {
+        self.same_state(context).await;
+        for (id, replica) in &self.replicas {
+            let alarms: Vec<_> = replica.view().alarms().iter().collect();
+            assert!(alarms.is_empty(), "{context}: member {id}: {alarms:?}");
+        }
+    }
+
+    async fn same_state(&self, context: &str) {
         let same = |cluster: &Self| {
             let mut states = cluster.replicas.values().map(|replica| replica.status().applied);
             let first = states.next();
