@@ -39,7 +39,7 @@ fn serve(config: Config) -> ExitCode {
         cli::announce(&config);
         async move {
             let stopped = until_stopped(lines)?;
-            let ended = vetch_server::node::run(config, tell_systemd, stopped).await;
+            let ended = Box::pin(vetch_server::node::run(config, tell_systemd, stopped)).await;
             ended.map_err(|error| error.to_string())
         }
     })

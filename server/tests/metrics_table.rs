@@ -35,7 +35,10 @@ fn touch(metrics: &Metrics) {
     metrics.stream_failures.watch.inc();
     metrics.health_checked("readyz", "non_learner", true);
     metrics.set_alarms([(0xab, "NOSPACE")]);
-    metrics.set_known_peers(0xab, [0xab, 0xcd]);
+    let peer = metrics.peers.of(0xcd);
+    peer.reached(true);
+    peer.round_trip(took);
+    metrics.set_peers(0xab, [0xab, 0xcd]);
     metrics.set_cluster_version("3.7");
 }
 
@@ -131,7 +134,7 @@ fn what_is_shown_is_as_etcds_and_the_rest_has_a_reason() {
 #[test]
 fn what_etcd_shows_when_idle_is_shown_when_idle() {
     let metrics = new_metrics(&[]);
-    metrics.set_known_peers(0xab, [0xab]);
+    metrics.set_peers(0xab, [0xab]);
     metrics.set_cluster_version("3.7");
     let shown = parse(&metrics.encode().unwrap());
     // With their first label values: after the first request, or with --metrics extensive.

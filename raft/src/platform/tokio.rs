@@ -15,6 +15,7 @@ use super::Platform;
 use crate::disk::{Disk, DiskError, DiskObserver, FsDisk};
 use crate::manifest::DirLock;
 use crate::transport::grpc::{Dial, GrpcTransport};
+use crate::transport::observer::PeerObserver;
 
 type OpenEngine<E> = dyn Fn(&Path) -> Result<E, Fatal> + Send + Sync;
 
@@ -40,10 +41,10 @@ impl<E> Tokio<E> {
 }
 
 impl<E> Tokio<E> {
-    /// With connections to peers that `dial` opens.
+    /// With connections to peers that `dial` opens; what they carry is told to `observer`.
     #[must_use]
-    pub fn dialling(self, dial: Arc<dyn Dial>) -> Self {
-        Self { transport: GrpcTransport::dialling(dial), ..self }
+    pub fn dialling(self, dial: Arc<dyn Dial>, observer: Arc<dyn PeerObserver>) -> Self {
+        Self { transport: GrpcTransport::dialling(dial, observer), ..self }
     }
 }
 

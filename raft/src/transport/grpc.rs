@@ -19,9 +19,10 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream};
 use futures::{FutureExt, Stream, StreamExt, TryStreamExt};
-use openraft_rt::AsyncRuntime;
+use openraft_rt::{AsyncRuntime, Instant as _};
 use openraft_rt_tokio::TokioRuntime;
 use parking_lot::Mutex;
+use prost::Message;
 use vetch_proto::vetchpb::peer_client::PeerClient;
 use vetch_proto::vetchpb::peer_reply::Reply;
 use vetch_proto::vetchpb::peer_request::Request;
@@ -35,7 +36,10 @@ pub use dial::{Dial, PeerSocket, PlainDial};
 pub use inbound::{Inbound, Serving};
 use outbound::Connection;
 
+use super::observer::{PeerObserver, Unobserved};
 use super::{Addresses, Channel, Link, LinkError, PeerService, Transport};
+
+type Instant = <TokioRuntime as AsyncRuntime>::Instant;
 
 /// The connections of one member.
 type Connections = Mutex<BTreeMap<(NodeId, Channel), Arc<Connection>>>;
@@ -46,11 +50,12 @@ pub struct GrpcTransport {
     connections: Arc<Connections>,
     inbound: Inbound,
     dial: Arc<dyn Dial>,
+    observer: Arc<dyn PeerObserver>,
 }
 
 impl Default for GrpcTransport {
     fn default() -> Self {
-        Self::dialling(Arc::new(PlainDial))
+        Self::dialling(Arc::new(PlainDial), Arc::new(Unobserved))
     }
 }
 
@@ -60,9 +65,11 @@ impl GrpcTransport {
         Self::default()
     }
 
-    /// As [`new`](Self::new), with connections that `dial` opens.
-    pub fn dialling(dial: Arc<dyn Dial>) -> Self {
-        Self { connections: Arc::default(), inbound: Inbound::default(), dial }
+    /// As [`new`](Self::new), with connections that `dial` opens; what they carry is told to `observer`.
+    pub fn dialling(dial: Arc<dyn Dial>, observer: Arc<dyn PeerObserver>) -> Self {
+        let connections = Arc::default();
+        let inbound = Inbound::new(Arc::clone(&connections), Arc::clone(&observer));
+        Self { connections, inbound, dial, observer }
     }
 
     /// What a listener for peers must serve: the service [`vetchpb.Peer`](PeerServer). Refuses while
@@ -113,12 +120,13 @@ impl Transport for GrpcTransport {
     fn link(&self, target: NodeId, channel: Channel, addresses: &Addresses) -> GrpcLink {
         let mut connections = self.connections.lock();
         let (addresses, dial) = (Arc::clone(addresses), Arc::clone(&self.dial));
-        let new = || Arc::new(Connection::new(target, addresses, dial));
+        let observer = Arc::clone(&self.observer);
+        let new = || Arc::new(Connection::new(target, addresses, dial, observer));
         GrpcLink(Arc::clone(connections.entry((target, channel)).or_insert_with(new)))
     }
 
     fn serve(&self, _: NodeId, service: Arc<dyn PeerService>) -> Serving {
-        self.inbound.serve(service, Arc::clone(&self.connections))
+        self.inbound.serve(service)
     }
 }
 
@@ -134,13 +142,14 @@ impl Link for GrpcLink {
     ) -> BoxFuture<'static, Result<PeerReply, LinkError>> {
         let connection = Arc::clone(&self.0);
         async move {
-            // Dialling has part of the time: what was never sent is known not to have arrived.
-            let mut client = Arc::clone(&connection).client(within / 2).await?;
-            match TokioRuntime::timeout(within, client.call(request)).await {
-                Ok(Ok(reply)) => Ok(reply.into_inner()),
-                Ok(Err(status)) => Err(connection.failed(&status)),
-                Err(_) => Err(LinkError::Lost(format!("no answer within {within:?}"))),
+            let is_heartbeat = matches!(request.request, Some(Request::Heartbeat(_)));
+            let began = Instant::now();
+            let answer = exchange(&connection, request, within).await;
+            connection.heard(answer.as_ref().map(Message::encoded_len));
+            if is_heartbeat && answer.is_ok() {
+                connection.round_trip(began.elapsed());
             }
+            answer
         }
         .boxed()
     }
@@ -150,6 +159,21 @@ impl Link for GrpcLink {
         requests: BoxStream<'static, AppendRequest>,
     ) -> BoxStream<'static, Result<AppendReply, LinkError>> {
         stream::once(open(Arc::clone(&self.0), requests).boxed()).try_flatten().boxed()
+    }
+}
+
+async fn exchange(
+    connection: &Arc<Connection>,
+    request: PeerRequest,
+    within: Duration,
+) -> Result<PeerReply, LinkError> {
+    // Dialling has part of the time: what was never sent is known not to have arrived.
+    let mut client = Arc::clone(connection).client(within / 2).await?;
+    connection.sends(request.encoded_len());
+    match TokioRuntime::timeout(within, client.call(request)).await {
+        Ok(Ok(reply)) => Ok(reply.into_inner()),
+        Ok(Err(status)) => Err(connection.failed(&status)),
+        Err(_) => Err(LinkError::Lost(format!("no answer within {within:?}"))),
     }
 }
 
@@ -174,9 +198,16 @@ async fn open(
     requests: BoxStream<'static, AppendRequest>,
 ) -> Result<Replies, LinkError> {
     let mut client = Arc::clone(&connection).client(outbound::DIAL_TIMEOUT).await?;
+    let sending = Arc::clone(&connection);
+    let requests = requests.inspect(move |request| sending.sends(request.encoded_len())).boxed();
     let replies = match client.append(Requests(requests)).await {
         Ok(replies) => replies.into_inner(),
         Err(status) => return Err(connection.failed(&status)),
     };
-    Ok(replies.map_err(move |status| connection.failed(&status)).boxed())
+    let replies = replies.map(move |reply| {
+        let reply = reply.map_err(|status| connection.failed(&status));
+        connection.heard(reply.as_ref().map(Message::encoded_len));
+        reply
+    });
+    Ok(replies.boxed())
 }

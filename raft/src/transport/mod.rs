@@ -2,7 +2,7 @@
 //!
 //! - [`Transport`] and [`PeerService`]: the seam. Messages are `vetchpb`'s on every platform, so that
 //!   what the simulator carries is what the wire carries.
-//! - [`grpc`]: what ships. [`sim`]: a simulated network, on virtual time.
+//! - [`grpc`]: what ships. [`sim`]: a simulated network, on virtual time. [`observer`]: who counts what passes.
 //! - `wire`: openraft's messages as `vetchpb`'s. `network`: openraft's clients. `feed`: a whole state for
 //!   one peer. `peer`: the ways to all peers. `pause`: before each new attempt to reach one. `roster`: which instance of each member
 //!   is known.
@@ -19,6 +19,7 @@ use vetch_storage::NodeId;
 mod feed;
 pub mod grpc;
 pub(crate) mod network;
+pub mod observer;
 mod pause;
 pub(crate) mod peer;
 pub(crate) mod roster;

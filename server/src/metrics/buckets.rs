@@ -16,6 +16,11 @@ pub(super) fn fine_latency() -> Histogram {
     doubling(0.0001, 20)
 }
 
+/// 100 µs to 3.3 s.
+pub(super) fn round_trip() -> Histogram {
+    doubling(0.0001, 16)
+}
+
 /// 10 ms to 11 min.
 pub(super) fn snapshot_seconds() -> Histogram {
     doubling(0.01, 17)

@@ -10,6 +10,7 @@ mod group;
 mod groups;
 mod missing;
 mod operation;
+mod peers;
 mod process;
 mod registry;
 mod requests;
@@ -23,6 +24,7 @@ pub use groups::{
 };
 pub use missing::{Missing, NOT_EXPORTED, markdown};
 pub use operation::{KeyOperations, Operation};
+pub use peers::{PeerMetrics, PeersMetrics};
 pub use prometheus_client::metrics::gauge::Gauge;
 pub use prometheus_client::metrics::histogram::Histogram;
 pub use registry::{Identity, Metrics};

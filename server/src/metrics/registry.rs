@@ -12,6 +12,7 @@ use super::groups::{
     DiskMetrics, Families, HttpMetrics, LeaseMetrics, MvccMetrics, NetworkMetrics, ServerMetrics,
     WatchMetrics, seconds,
 };
+use super::peers::PeersMetrics;
 use super::process::Process;
 use super::requests::{ClientRequests, RequestMetrics, StreamFailures};
 use super::rpc::RpcMetrics;
@@ -52,6 +53,8 @@ pub struct Metrics {
     pub disk: DiskMetrics,
     /// gRPC clients.
     pub network: NetworkMetrics,
+    /// What passes between members.
+    pub peers: PeersMetrics,
     /// Scrapes.
     pub http: HttpMetrics,
 }
@@ -84,6 +87,7 @@ impl Metrics {
             lease: LeaseMetrics::register(&mut registry),
             disk: DiskMetrics::register(&mut registry),
             network: NetworkMetrics::register(&mut registry),
+            peers: PeersMetrics::register(&mut registry),
             http: HttpMetrics::register(&mut registry),
             refresh: OnceLock::new(),
             registry,
@@ -167,8 +171,9 @@ impl Metrics {
         }
     }
 
-    /// The members that `local` knows, itself included.
-    pub fn set_known_peers(&self, local: u64, members: impl IntoIterator<Item = u64>) {
+    /// The members that `local` knows, itself included; and which of the others it reaches.
+    pub fn set_peers(&self, local: u64, members: impl IntoIterator<Item = u64>) {
+        self.peers.show(local);
         self.families.known_peers.clear();
         let local = format!("{local:x}");
         for member in members {

@@ -53,7 +53,7 @@ fn show_state<P: Platform>(api: &Api<P>, metrics: &Metrics) {
         view.alarms().iter().map(|(member, kind)| (member.get(), kind.to_proto().as_str_name())),
     );
     let members = view.members().iter().map(|member| member.id);
-    metrics.set_known_peers(api.identity.member_id.get(), members);
+    metrics.set_peers(api.identity.member_id.get(), members);
     if let Some(version) = view.cluster_version() {
         // The label is major and minor only.
         let (label, _patch) = version.rsplit_once('.').unwrap_or((version, ""));

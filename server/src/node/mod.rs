@@ -8,7 +8,7 @@
 //! - `maintain`: the engine's upkeep while nobody asks for it.
 //! - `space`: how full the disks are.
 //! - `observer`: what was applied, handed to leases and watchers.
-//! - `disk_meter`, `apply_meter`, `gauges`: where the metrics come from.
+//! - `disk_meter`, `peer_meter`, `apply_meter`, `gauges`: where the metrics come from.
 //! - `http`: what the HTTP handlers ask of a node.
 //! - `stop`: in what order things end.
 //!
@@ -24,6 +24,7 @@ mod join;
 mod listen;
 mod maintain;
 mod observer;
+mod peer_meter;
 mod promote;
 mod services;
 mod space;
@@ -55,6 +56,7 @@ use crate::metrics::Metrics;
 use crate::rpc::Api;
 
 pub use listen::Sockets;
+pub use peer_meter::PeerMeter;
 pub use start::StartError;
 
 /// A running member.
@@ -127,18 +129,19 @@ pub async fn run_at(
     let memory_bytes = config.storage.memory_budget_bytes;
     let metrics = Arc::new(Metrics::new(&config));
     let meter = Arc::new(DiskMeter(Arc::clone(&metrics)));
+    let peers = Arc::new(PeerMeter(Arc::clone(&metrics)));
     let dial = peer_dial(&config)?;
     match config.storage.engine {
         EngineKind::Fjall => {
             let options = Options { memory_budget: memory_bytes };
             let open = move |dir: &Path| FjallEngine::open(dir, options);
-            let platform = Tokio::new("fjall", open, meter).dialling(dial);
+            let platform = Tokio::new("fjall", open, meter).dialling(dial, peers);
             run_on(sockets, platform, config, metrics, ready, stopped).await
         }
         EngineKind::Sled => {
             let options = Options { memory_budget: memory_bytes };
             let open = move |dir: &Path| SledEngine::open(dir, options);
-            let platform = Tokio::new("sled", open, meter).dialling(dial);
+            let platform = Tokio::new("sled", open, meter).dialling(dial, peers);
             run_on(sockets, platform, config, metrics, ready, stopped).await
         }
     }

@@ -12,6 +12,7 @@ mod leases;
 mod limits;
 mod member;
 mod membership;
+mod peer_metrics;
 mod peer_port;
 mod peer_tls;
 mod replication;

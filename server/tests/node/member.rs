@@ -22,7 +22,7 @@ use vetch_raft::disk::{DiskError, DiskObserver};
 use vetch_raft::platform::tokio::Tokio;
 use vetch_server::config::{Config, Loaded, load};
 use vetch_server::metrics::Metrics;
-use vetch_server::node::{Node, Sockets, StartError, peer_dial};
+use vetch_server::node::{Node, PeerMeter, Sockets, StartError, peer_dial};
 use vetch_storage::NodeId;
 use vetch_storage::engine::Options;
 use vetch_storage::engine::fjall::FjallEngine;
@@ -80,7 +80,7 @@ impl Member {
         let gate = Arc::new(Gate::default());
         let open = move |dir: &Path| Engine::open(dir, options);
         let platform = Tokio::new("fjall", open, Arc::clone(&gate) as Arc<dyn DiskObserver>)
-            .dialling(peer_dial(&config)?);
+            .dialling(peer_dial(&config)?, Arc::new(PeerMeter(Arc::clone(&metrics))));
         let node = Node::start_on(sockets, platform, config, metrics).await?;
         let addr = node.client_addrs()[0];
         Ok(Self { node, gate, addr })

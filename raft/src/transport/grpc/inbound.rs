@@ -1,27 +1,34 @@
 //! What peers' connections reach.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use parking_lot::Mutex;
+use prost::Message;
 use tonic::{Request, Response, Status, Streaming};
 use vetch_proto::vetchpb::peer_server::Peer;
-use vetch_proto::vetchpb::{AppendReply, AppendRequest, PeerReply, PeerRequest};
+use vetch_proto::vetchpb::{AppendReply, AppendRequest, Hello, PeerReply, PeerRequest};
+use vetch_storage::NodeId;
 
 use super::Connections;
 use crate::transport::PeerService;
+use crate::transport::observer::PeerObserver;
 
 /// The running member, if it runs. Clones are the same.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Inbound {
     member: Arc<Mutex<Option<Arc<dyn PeerService>>>>,
+    connections: Arc<Connections>,
+    observer: Arc<dyn PeerObserver>,
 }
 
 impl fmt::Debug for Inbound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Inbound").field("serves", &self.member.lock().is_some()).finish()
+        f.debug_struct("Inbound")
+            .field("serves", &self.member.lock().is_some())
+            .finish_non_exhaustive()
     }
 }
 
@@ -29,7 +36,6 @@ impl fmt::Debug for Inbound {
 pub struct Serving {
     inbound: Inbound,
     service: Arc<dyn PeerService>,
-    connections: Arc<Connections>,
 }
 
 impl fmt::Debug for Serving {
@@ -47,19 +53,42 @@ impl Drop for Serving {
         drop(member);
         drop(gone);
         // They ask the member's own table for addresses: a later run has another.
-        drop(std::mem::take(&mut *self.connections.lock()));
+        drop(std::mem::take(&mut *self.inbound.connections.lock()));
     }
 }
 
 impl Inbound {
-    pub(super) fn serve(
-        &self,
-        service: Arc<dyn PeerService>,
-        connections: Arc<Connections>,
-    ) -> Serving {
+    pub(super) fn new(connections: Arc<Connections>, observer: Arc<dyn PeerObserver>) -> Self {
+        Self { member: Arc::default(), connections, observer }
+    }
+
+    pub(super) fn serve(&self, service: Arc<dyn PeerService>) -> Serving {
         let before = self.member.lock().replace(Arc::clone(&service));
         drop(before);
-        Serving { inbound: self.clone(), service, connections }
+        Serving { inbound: self.clone(), service }
+    }
+
+    /// Who says to be speaking, if this member speaks to it, too: a stranger's names are not counted.
+    fn peer(&self, hello: Option<&Hello>) -> Option<NodeId> {
+        let from = NodeId(hello?.from);
+        let connections = self.connections.lock();
+        connections.keys().any(|(peer, _)| *peer == from).then_some(from)
+    }
+
+    /// A request of a stream, or its end by failure; the first one says who speaks.
+    fn count_request(&self, request: Option<&AppendRequest>, speaker: &OnceLock<Option<NodeId>>) {
+        match request {
+            Some(request) => {
+                if let Some(peer) = speaker.get_or_init(|| self.peer(request.hello.as_ref())) {
+                    self.observer.received(*peer, request.encoded_len());
+                }
+            }
+            None => {
+                if let Some(Some(peer)) = speaker.get() {
+                    self.observer.receive_failed(*peer);
+                }
+            }
+        }
     }
 
     fn member(&self) -> Result<Arc<dyn PeerService>, Status> {
@@ -77,16 +106,34 @@ impl Peer for Inbound {
         request: Request<Streaming<AppendRequest>>,
     ) -> Result<Response<Self::AppendStream>, Status> {
         let member = self.member()?;
+        let (asking, answering) = (self.clone(), self.clone());
+        let speaker = Arc::new(OnceLock::new());
+        let known = Arc::clone(&speaker);
         // A broken connection ends the requests; the replies then have nobody to go to.
         let requests = request
             .into_inner()
+            .inspect(move |request| asking.count_request(request.as_ref().ok(), &known))
             .take_while(|request| futures::future::ready(request.is_ok()))
             .filter_map(|request| futures::future::ready(request.ok()));
-        Ok(Response::new(member.append(requests.boxed()).map(Ok).boxed()))
+        let replies = member.append(requests.boxed()).map(move |reply| {
+            if let Some(Some(peer)) = speaker.get() {
+                answering.observer.sent(*peer, reply.encoded_len());
+            }
+            Ok(reply)
+        });
+        Ok(Response::new(replies.boxed()))
     }
 
     async fn call(&self, request: Request<PeerRequest>) -> Result<Response<PeerReply>, Status> {
-        let member = self.member()?;
-        Ok(Response::new(member.call(request.into_inner()).await))
+        let (member, request) = (self.member()?, request.into_inner());
+        let peer = self.peer(request.hello.as_ref());
+        if let Some(peer) = peer {
+            self.observer.received(peer, request.encoded_len());
+        }
+        let reply = member.call(request).await;
+        if let Some(peer) = peer {
+            self.observer.sent(peer, reply.encoded_len());
+        }
+        Ok(Response::new(reply))
     }
 }

@@ -16,6 +16,7 @@ use vetch_proto::vetchpb::peer_client::PeerClient;
 use vetch_storage::NodeId;
 
 use super::dial::{Connector, Dial};
+use crate::transport::observer::PeerObserver;
 use crate::transport::{Addresses, LinkError};
 
 /// Longest wait for a connection.
@@ -32,6 +33,7 @@ pub(super) struct Connection {
     target: NodeId,
     addresses: Addresses,
     dial: Arc<dyn Dial>,
+    observer: Arc<dyn PeerObserver>,
     open: Mutex<Option<PeerClient<Channel>>>,
     /// One dials; the others wait and share.
     dialling: tokio::sync::Mutex<()>,
@@ -47,9 +49,40 @@ impl fmt::Debug for Connection {
 }
 
 impl Connection {
-    pub(super) fn new(target: NodeId, addresses: Addresses, dial: Arc<dyn Dial>) -> Self {
+    pub(super) fn new(
+        target: NodeId,
+        addresses: Addresses,
+        dial: Arc<dyn Dial>,
+        observer: Arc<dyn PeerObserver>,
+    ) -> Self {
         let (open, dialling) = (Mutex::new(None), tokio::sync::Mutex::new(()));
-        Self { target, addresses, dial, open, dialling }
+        Self { target, addresses, dial, observer, open, dialling }
+    }
+
+    /// So many bytes are handed over.
+    pub(super) fn sends(&self, bytes: usize) {
+        self.observer.sent(self.target, bytes);
+    }
+
+    /// An answer of so many bytes came, or none.
+    pub(super) fn heard(&self, answer: Result<usize, &LinkError>) {
+        match answer {
+            Ok(bytes) => {
+                self.observer.received(self.target, bytes);
+                self.observer.reached(self.target, true);
+            }
+            Err(error) => {
+                self.observer.send_failed(self.target);
+                if matches!(error, LinkError::Unreachable(_)) {
+                    self.observer.reached(self.target, false);
+                }
+            }
+        }
+    }
+
+    /// A heartbeat and its answer took so long.
+    pub(super) fn round_trip(&self, took: Duration) {
+        self.observer.round_trip(self.target, took);
     }
 
     /// The open connection, or a new one.

@@ -1,0 +1,150 @@
+//! What passes between this member and the others.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+use super::buckets;
+use super::counter::Counter;
+use super::family::Family;
+use super::groups::seconds;
+
+/// One [`PeerMetrics`] for each peer that was ever spoken to.
+#[derive(Debug)]
+pub struct PeersMetrics {
+    families: Families,
+    peers: Mutex<BTreeMap<u64, Arc<PeerMetrics>>>,
+}
+
+#[derive(Clone, Debug)]
+struct Families {
+    active: Family<Gauge>,
+    disconnected: Family<Counter>,
+    sent_bytes: Family<Counter>,
+    received_bytes: Family<Counter>,
+    sent_failures: Family<Counter>,
+    received_failures: Family<Counter>,
+    round_trip: Family<Histogram>,
+}
+
+/// Of one peer.
+#[derive(Debug)]
+pub struct PeerMetrics {
+    is_active: AtomicBool,
+    disconnections: AtomicU64,
+    /// Bytes of messages to it.
+    pub sent_bytes: Counter,
+    /// Bytes of messages from it.
+    pub received_bytes: Counter,
+    /// Messages to it that did not arrive, or whose answer did not.
+    pub sent_failures: Counter,
+    /// Streams from it that broke.
+    pub received_failures: Counter,
+    round_trip: Histogram,
+}
+
+impl PeersMetrics {
+    pub(super) fn register(registry: &mut Registry) -> Self {
+        let families = Families {
+            active: Family::new(Gauge::default),
+            disconnected: Family::new(Counter::default),
+            sent_bytes: Family::new(Counter::default),
+            received_bytes: Family::new(Counter::default),
+            sent_failures: Family::new(Counter::default),
+            received_failures: Family::new(Counter::default),
+            round_trip: Family::new(buckets::round_trip),
+        };
+        let f = families.clone();
+        registry.register(
+            "etcd_network_active_peers",
+            "1 for each peer that can be reached",
+            f.active,
+        );
+        registry.register(
+            "etcd_network_disconnected_peers_total",
+            "How often a peer could not be reached any more",
+            f.disconnected,
+        );
+        registry.register(
+            "etcd_network_peer_sent_bytes_total",
+            "Bytes of messages to a peer",
+            f.sent_bytes,
+        );
+        registry.register(
+            "etcd_network_peer_received_bytes_total",
+            "Bytes of messages from a peer",
+            f.received_bytes,
+        );
+        registry.register(
+            "etcd_network_peer_sent_failures_total",
+            "Messages to a peer that did not arrive, or whose answer did not",
+            f.sent_failures,
+        );
+        registry.register(
+            "etcd_network_peer_received_failures_total",
+            "Streams of messages from a peer that broke",
+            f.received_failures,
+        );
+        registry.register(
+            "etcd_network_peer_round_trip_time_seconds",
+            "Time of a leader's heartbeats and their answers",
+            f.round_trip,
+        );
+        Self { families, peers: Mutex::default() }
+    }
+
+    /// Those of the peer with this member id.
+    pub fn of(&self, peer: u64) -> Arc<PeerMetrics> {
+        Arc::clone(self.peers.lock().entry(peer).or_insert_with(|| self.families.of(peer)))
+    }
+
+    /// Which peers `local` can reach: what is labelled with both ends.
+    pub(super) fn show(&self, local: u64) {
+        let local = format!("{local:x}");
+        for (peer, metrics) in &*self.peers.lock() {
+            let remote = format!("{peer:x}");
+            let labels = [("Local", &*local), ("Remote", &*remote)];
+            let is_active = metrics.is_active.load(Ordering::Relaxed);
+            self.families.active.with(&labels).set(is_active.into());
+            let disconnections = metrics.disconnections.load(Ordering::Relaxed);
+            self.families.disconnected.with(&labels).raise_to(disconnections);
+        }
+    }
+}
+
+impl Families {
+    fn of(&self, peer: u64) -> Arc<PeerMetrics> {
+        let peer = format!("{peer:x}");
+        let (to, from) = ([("To", &*peer)], [("From", &*peer)]);
+        Arc::new(PeerMetrics {
+            is_active: AtomicBool::new(false),
+            disconnections: AtomicU64::new(0),
+            sent_bytes: self.sent_bytes.with(&to),
+            received_bytes: self.received_bytes.with(&from),
+            sent_failures: self.sent_failures.with(&to),
+            received_failures: self.received_failures.with(&from),
+            round_trip: self.round_trip.with(&to),
+        })
+    }
+}
+
+impl PeerMetrics {
+    /// The peer could be reached, or could not.
+    pub fn reached(&self, is_reached: bool) {
+        let was_active = self.is_active.swap(is_reached, Ordering::Relaxed);
+        if was_active && !is_reached {
+            self.disconnections.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// It answered a heartbeat.
+    pub fn round_trip(&self, took: Duration) {
+        self.round_trip.observe(seconds(took));
+    }
+}
