@@ -128,7 +128,7 @@ impl<P: Platform> WatchBody<P> {
                     let framed =
                         self.frame_events(&mut buffer, &watcher, header_revision, &revisions);
                     if let Err(fatal) = framed {
-                        self.outbox.end(self.api.stop(fatal).into());
+                        self.outbox.fail(self.api.stop(fatal).into());
                     }
                 }
                 Poll::Ready(Next::Ended(status)) => {

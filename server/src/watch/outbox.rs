@@ -195,6 +195,12 @@ impl Outbox {
         self.drained.notify_waiters();
     }
 
+    /// Ends the stream before what waits: that would come behind what could not be told.
+    pub fn fail(&self, status: Status) {
+        self.end(status);
+        self.close();
+    }
+
     /// The client is gone: what waits is dropped, nothing is taken any more.
     pub fn close(&self) {
         let mut state = self.state.lock();

@@ -5,6 +5,7 @@
 //! [`MemEngine::crash_live`] the death of the process alone. The n-th apply or persist can be made
 //! to fail as a disk would.
 
+use std::fmt;
 use std::ops::Bound;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -33,6 +34,21 @@ impl Fault {
             Self::NoSpace => ("No space left on device (injected)", true),
         };
         Fatal::Io { path: PathBuf::from("<memory>"), message: message.to_owned(), no_space }
+    }
+}
+
+/// A stored value of which a bit is not as it was written. Prints where.
+#[derive(Clone, Debug)]
+pub struct Decayed {
+    family: Family,
+    key: Bytes,
+    was: Bytes,
+    is: Bytes,
+}
+
+impl fmt::Display for Decayed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} at {}", self.family, self.key.escape_ascii())
     }
 }
 
@@ -130,6 +146,49 @@ impl MemEngine {
     /// From now on, says whether its background work lags. Nothing else comes of it.
     pub fn set_congested(&self, is_congested: bool) {
         self.control.lock().is_congested = is_congested;
+    }
+
+    /// Flips a bit of one of the stored values, which `draw` chooses, in both images: as it happens at
+    /// rest. `None` when nothing is stored. The key of a value is left alone: an engine whose keys are
+    /// not as they were written is damaged where this one has nothing.
+    pub fn decay(&self, draw: u64) -> Option<Decayed> {
+        let _writers_wait = self.control.lock();
+        let image = Arc::clone(&self.live.read());
+        let draw = usize::try_from(draw % (1 << 31)).unwrap_or(0);
+        let count: usize = image.families.iter().map(OrdMap::len).sum();
+        let nth = draw % count.max(1);
+        let all = Family::ALL.into_iter().flat_map(|family| {
+            image.family(family).iter().map(move |(key, value)| (family, key, value))
+        });
+        let (family, key, was) = all.skip(nth).find(|(.., value)| !value.is_empty())?;
+        let mut bytes = was.to_vec();
+        let bit = (draw / count) % (bytes.len() * 8);
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        let decayed =
+            Decayed { family, key: key.clone(), was: was.clone(), is: Bytes::from(bytes) };
+        self.replace(&decayed, &decayed.was, &decayed.is);
+        Some(decayed)
+    }
+
+    /// Puts back what [`decay`](Self::decay) changed, where it has not been overwritten.
+    pub fn restore(&self, decayed: &Decayed) {
+        let _writers_wait = self.control.lock();
+        self.replace(decayed, &decayed.is, &decayed.was);
+    }
+
+    fn replace(&self, place: &Decayed, from: &Bytes, to: &Bytes) {
+        let replaced = |image: &Arc<Image>| {
+            let mut image = Image::clone(image);
+            let family = &mut image.families[place.family.slot()];
+            if family.get(&place.key) == Some(from) {
+                family.insert(place.key.clone(), to.clone());
+            }
+            Arc::new(image)
+        };
+        let mut live = self.live.write();
+        *live = replaced(&live);
+        let mut durable = self.durable.lock();
+        *durable = replaced(&durable);
     }
 
     /// The log position a power loss would leave.

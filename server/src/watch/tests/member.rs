@@ -74,6 +74,7 @@ impl ApplyObserver<Sim> for Observer {
 pub(super) struct Member {
     pub(super) api: Arc<Api<Sim>>,
     pub(super) stop: CancellationToken,
+    pub(super) machine: Sim,
     lags: Arc<AtomicBool>,
     /// States of peers that were put in the place of its own.
     pub(super) installed: Arc<AtomicUsize>,
@@ -173,8 +174,9 @@ impl Member {
         let (metrics, deleting) = (Arc::new(Metrics::new(&config)), Arc::clone(&compaction));
         let (compactor, measured) = (replica.compactor(), metrics.mvcc.clone());
         let pace = Pace { batch: 3, pause: Duration::from_millis(1) };
+        let its = machine.clone();
         drop(SimRuntime::spawn(async move {
-            drop(deleting.run(machine, compactor, pace, measured).await);
+            drop(deleting.run(its, compactor, pace, measured).await);
         }));
         let api = Api::new(
             replica,
@@ -195,7 +197,7 @@ impl Member {
             sender,
             stop.clone(),
         );
-        Self { api: Arc::new(api), stop, lags, installed, _fatal: fatal }
+        Self { api: Arc::new(api), stop, machine, lags, installed, _fatal: fatal }
     }
 
     /// A new stream.

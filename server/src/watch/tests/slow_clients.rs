@@ -43,6 +43,27 @@ fn a_revision_much_larger_than_the_outbox_is_delivered() {
     });
 }
 
+/// An event whose previous value is damaged cannot be told. What waits behind it is not told either: the
+/// client would take it for all there is.
+#[test]
+fn nothing_follows_an_event_that_cannot_be_told() {
+    run(9, USUAL, |member| async move {
+        let mut client = member.client();
+        created(&mut client, WatchCreateRequest { prev_kv: true, ..everything() }).await;
+        put(&member, "k", 100).await;
+        assert_eq!(events(&client.read_all().await, 0), 1);
+        put(&member, "k", 100).await;
+        put(&member, "other", 100).await;
+        // Every value that is stored, more than once.
+        for draw in 0..60 {
+            assert!(member.machine.engine().decay(draw).is_some());
+        }
+        let answers = client.read_all().await;
+        assert_eq!(events(&answers, 0), 0, "{answers:?}");
+        assert!(client.status().is_some(), "the stream has ended");
+    });
+}
+
 #[test]
 fn many_watchers_of_one_stream_catch_up_at_once_within_the_bound() {
     run(2, SMALL, |member| async move {
