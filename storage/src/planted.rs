@@ -1,4 +1,4 @@
-//! Bugs planted on purpose, each at one spot of the shipped code, to show that the simulator sees them.
+//! Bugs planted on purpose, each where the shipped code would be wrong, to show that the simulator sees them.
 //!
 //! Without the feature `planted`, which only the simulator's tests have, every switch is a constant
 //! `false`. With it a switch is on from `plant` until what that gave is dropped, on the calling thread
@@ -6,7 +6,7 @@
 //! that had it, and worlds on other threads do not. `docs/adr/0011` has the reasons,
 //! `jepsen/tests/planted_cluster` what sees which.
 
-/// A bug that can be switched on. Each is asked for at one spot.
+/// A bug that can be switched on. Each is asked for at one spot, if it does not say otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Planted {
     /// Appended entries are called durable before they are.
@@ -33,6 +33,9 @@ pub enum Planted {
     TtlStartsAnew,
     /// A renewal is answered by a leader that may be deposed.
     RenewalUnconfirmed,
+    /// The end of a lease that one leader decided on is carried out by the next. Asked for at each of the
+    /// fences that keep this out: where it is proposed, given up and applied.
+    RevokeWithoutTermFence,
     /// The last entry is applied once more after a restart.
     AppliesAgainAfterRestart,
     /// What an interrupted write left behind the log's end stays there.

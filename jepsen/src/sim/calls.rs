@@ -10,7 +10,7 @@ use vetch_proto::vetchpb::Proposal;
 use vetch_proto::vetchpb::proposal::Command;
 use vetch_raft::{ProposeError, ReadIndexError};
 use vetch_storage::error::ReadError;
-use vetch_storage::{Applied, LeaseId as StoredLeaseId, Response as Stored};
+use vetch_storage::{Applied, Fatal, LeaseId as StoredLeaseId, Response as Stored};
 
 use super::coverage::Reached;
 use super::life::Life;
@@ -109,17 +109,26 @@ fn answer(applied: &Applied) -> Outcome {
 }
 
 async fn read(life: &Arc<Life>, range: &Range) -> Outcome {
-    let (replica, wanted) = (life.replica.clone(), range.clone());
+    let (replica, api, wanted) = (life.replica.clone(), Arc::clone(&life.api), range.clone());
     let read = life.process.enter(async move {
+        // As the service does, which would not find it otherwise.
+        let stop = |fatal: Fatal| {
+            let said = fatal.to_string();
+            let _refusal = api.stop(fatal);
+            said
+        };
         let view = if wanted.serializable {
             replica.view()
         } else {
             replica.linearizable_view().await.map_err(|error: ReadIndexError| error.to_string())?
         };
-        let refused = |error: ReadError| error.to_string();
+        let refused = |error: ReadError| match error {
+            ReadError::Refused(refusal) => refusal.to_string(),
+            ReadError::Fatal(fatal) => stop(fatal),
+        };
         let mut answer = view.range(&wire::range_request(&wanted)).map_err(refused)?;
         let (revision, count) = (Revision(answer.revision().0), answer.count());
-        let kvs = answer.next_records(usize::MAX).map_err(|fatal| fatal.to_string())?;
+        let kvs = answer.next_records(usize::MAX).map_err(stop)?;
         let kvs = kvs.into_iter().map(wire::key_value).collect();
         let count = i64::try_from(count).unwrap_or(i64::MAX);
         Ok(Response { revision, answer: Answer::Range { kvs, count } })
@@ -143,16 +152,25 @@ pub(super) async fn grant(world: &World, life: &Arc<Life>, lease: LeaseId, ttl: 
     granted
 }
 
-/// Renews a lease; `Some(false)` when it is gone, `None` when the client does not know.
-pub(super) async fn renew(world: &World, life: &Arc<Life>, lease: LeaseId) -> Option<bool> {
+/// Renews a lease, and waits so long for it; `Some(false)` when it is gone, `None` when the client does
+/// not know.
+pub(super) async fn renew(
+    world: &World,
+    life: &Arc<Life>,
+    lease: LeaseId,
+    patience: Duration,
+) -> Option<bool> {
     let asked = world_time();
     let leases = Arc::clone(&life.leases);
     let id = StoredLeaseId(lease.0);
     let renewed = life.process.enter(async move { leases.renew(id).await });
-    let answer = SimRuntime::timeout(PATIENCE, renewed).await.ok()?.ok()?.ok()?;
+    let answer = SimRuntime::timeout(patience, renewed).await.ok()?.ok()?.ok()?;
     if let Some(ttl) = answer {
         world.oracle.lease_promised(id, ttl, asked);
         world.coverage.reach(Reached::Renewed);
+        world
+            .coverage
+            .add(Reached::RenewedBehind, u64::from(world.leads_beside_one_that_stands_still()));
     }
     Some(answer.is_some())
 }

@@ -160,7 +160,7 @@ fn update(key: &Blob, seen: Revision, value: String, delete: bool) -> Txn {
 }
 
 /// Seconds that leases are granted for, at most.
-pub(super) const MAX_TTL: i64 = 9;
+const MAX_TTL: i64 = 9;
 
 /// Holds leases: keeps some alive for a while, lets them run out, or gives them back.
 pub(super) async fn holder(world: Arc<World>, id: u32) {
@@ -191,8 +191,11 @@ pub(super) async fn holder(world: Arc<World>, id: u32) {
             let half = Duration::from_millis(u64::try_from(ttl * 500).unwrap_or(0));
             SimRuntime::sleep(caller.random.random_range(half / 4..=half)).await;
             let Some(life) = caller.member().await else { return };
-            if calls::renew(&world, &life, lease).await == Some(false) {
-                break;
+            match calls::renew(&world, &life, lease, half).await {
+                Some(true) => {}
+                Some(false) => break,
+                // Its time runs: another is asked next.
+                None => caller.choose(),
             }
         }
         if caller.random.random_ratio(1, 4)

@@ -50,6 +50,8 @@ kinds! {
         TornWrite => "power cut in a write",
         /// The process stands still for a while.
         Pause => "pause",
+        /// The leader stands still for longer than leases live, while the others go on.
+        LeaderPause => "leader paused past leases",
         /// The process is stopped in order and started again.
         Restart => "restart",
         /// A log write or flush fails.
@@ -60,6 +62,8 @@ kinds! {
         DiskStall => "disk stall",
         /// A bit of a member that is down flips on its disk.
         BitFlip => "bit flip",
+        /// Bits of what a member's engine holds flip while it runs.
+        Decay => "engine bit flip",
         /// A write of the engine fails.
         EngineError => "engine error",
         /// A checkpoint of the engine fails.
@@ -100,6 +104,8 @@ kinds! {
         FatalStop => "fatal stops",
         /// A member refused to start on a damaged disk.
         Refused => "damaged disks refused",
+        /// A read found what had flipped at rest, and the member stopped.
+        FoundAtRest => "damage found by reads",
         /// A new member came to vote.
         Grown => "new members vote",
         /// A learner was promoted.
@@ -132,6 +138,8 @@ kinds! {
         Expired => "leases expired",
         /// Leases were renewed.
         Renewed => "leases renewed",
+        /// A lease was renewed by a new leader while an old one, which keeps an older deadline, stood still.
+        RenewedBehind => "leases renewed behind a leader",
         /// The remaining time of a lease was recorded.
         LeaseCheckpoint => "leases checkpointed",
         /// History was compacted.

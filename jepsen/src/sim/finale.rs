@@ -10,11 +10,10 @@ use vetch_raft::transport::sim::Weather;
 use vetch_storage::NodeId;
 
 use super::calls;
-use super::clients::MAX_TTL;
 use super::coverage::Reached;
 use super::life::Life;
 use super::process::world_time;
-use super::shape::{ELECTION, LEASE_CHECKPOINT};
+use super::shape::{ELECTION, LEASE_CHECKPOINT, REQUEST};
 use super::world::{Death, World};
 use crate::history::{Answer, KeyRange, KeyValue, LeaseId, Op, Outcome, Put, Range};
 
@@ -38,7 +37,7 @@ impl fmt::Display for Stuck {
 /// Mends everything and waits for what must come true; the keys that are there in the end.
 pub(super) async fn run(world: &Arc<World>) -> Result<Vec<KeyValue>, Stuck> {
     mend(world).await;
-    until(world, OPERATED, "the end of the operator's work", || world.operation().is_none())
+    until(world, OPERATED, "the end of the operators' work", || world.operations().is_empty())
         .await?;
     until(world, SETTLED, "one leader that all follow", || agreed(world).is_some()).await?;
     let told = || world.stragglers().is_empty();
@@ -52,16 +51,9 @@ pub(super) async fn run(world: &Arc<World>) -> Result<Vec<KeyValue>, Stuck> {
     if world.shape.lease_checkpoints && world.ids().len() > 1 {
         leases_keep_their_remaining_time(world).await?;
     }
-    // The longest lease, renewed at the last moment, and prolonged by a new leader.
-    let longest = Duration::from_secs(MAX_TTL.unsigned_abs()) * 2 + ELECTION * 10;
-    let none_left = || {
-        world
-            .all_up()
-            .iter()
-            .all(|life| life.process.run(|| life.replica.view()).leases().is_empty())
-    };
-    until(world, longest, "the end of every lease that nobody renews", none_left).await?;
+    leases_end(world).await?;
     converge(world).await?;
+    same_hash(world)?;
     let last = world.all_up().first().map_or(0, |life| life.replica.view().revision().0);
     world.watch_until(crate::history::Revision(last));
     let told = || world.watchers_left() == 0;
@@ -90,6 +82,7 @@ async fn mend(world: &Arc<World>) {
     }
     for id in world.ids() {
         world.sim(id).engine().set_congested(false);
+        world.restore(id);
         if world.is_rigged(id) || world.wal(id).is_dark() {
             world.die(id, Death::Kill);
         }
@@ -110,7 +103,7 @@ async fn until(
     while !holds() {
         if world_time() > deadline {
             let mut all: Vec<_> = world.machines().iter().map(|id| world.show(*id)).collect();
-            all.extend(world.operation().map(|operation| format!("operator: {operation}")));
+            all.extend(world.operations().iter().map(|operation| format!("operator: {operation}")));
             return Err(Stuck(format!("not within {within:?}: {what}; {}", all.join(", "))));
         }
         SimRuntime::sleep(STEP).await;
@@ -187,6 +180,51 @@ async fn leases_keep_their_remaining_time(world: &Arc<World>) -> Result<(), Stuc
     };
     let within = due.saturating_sub(world_time());
     until(world, within, "the end of a lease after a change of leaders", gone).await
+}
+
+/// Every lease that nobody renews ends, and none gets time for nothing: one that a leader renewed at the
+/// last moment, or took over from another, has its TTL from then on, and no more.
+async fn leases_end(world: &Arc<World>) -> Result<(), Stuck> {
+    let term = || agreed(world).map(|leader| leader.status().term);
+    let (began, mut led, mut since) = (world_time(), term(), world_time());
+    loop {
+        let views = world.all_up().into_iter().map(|life| life.process.run(|| life.replica.view()));
+        let left: Vec<_> = views
+            .flat_map(|view| view.leases().iter().map(|one| (one.id, one.ttl)).collect::<Vec<_>>())
+            .collect();
+        if left.is_empty() {
+            return Ok(());
+        }
+        let now = term();
+        if now.is_some() && now != led {
+            (led, since) = (now, world_time());
+        }
+        // A renewal may have been on its way for as long as a request takes; clocks may be slow.
+        let slack = REQUEST + ELECTION + Duration::from_secs(2);
+        let over = |ttl: i64| since + Duration::from_secs(ttl.unsigned_abs()) * 11 / 10 + slack;
+        let late = left.iter().find(|(_, ttl)| world_time() > over(*ttl));
+        if late.is_some() || world_time() > began + OPERATED {
+            let what = "the end of every lease that nobody renews";
+            return Err(Stuck(format!("not in time: {what}, since {since:?}; left: {left:?}")));
+        }
+        SimRuntime::sleep(STEP).await;
+    }
+}
+
+/// What is stored is the same, too: the digest runs along with what is applied and looks at no engine.
+fn same_hash(world: &Arc<World>) -> Result<(), Stuck> {
+    let mut first = None;
+    for life in world.all_up() {
+        let view = life.replica.view();
+        let hash = life.process.run(|| view.hash_kv(view.revision()));
+        let hash =
+            hash.map_err(|error| Stuck(format!("m{} cannot be hashed: {error}", life.id)))?;
+        let (m, of_first) = first.get_or_insert((life.id, hash));
+        if *of_first != hash {
+            return Err(Stuck(format!("m{m} is hashed {of_first:?}, m{} {hash:?}", life.id)));
+        }
+    }
+    Ok(())
 }
 
 /// All members come to hold the same, and go on to.

@@ -1,16 +1,22 @@
 //! One life of one member: the shipped code around its replica, as a node puts it together.
 
+use std::future::{Future, pending};
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use openraft_rt::Select2;
+use openraft_rt_sim::SimRuntime;
+use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use vetch_proto::etcdserverpb::Member as MemberRecord;
 use vetch_proto::vetchpb::proposal::Command;
 use vetch_raft::{
     ApplyObserver, AsyncRuntime, Bootstrap, MemberRules, OpenError, Replica, Start, Status,
+    StopReason,
 };
 use vetch_server::compactor::{CompactionState, Pace};
 use vetch_server::config::{Loaded, load};
@@ -26,7 +32,7 @@ use vetch_storage::{Applied, ClusterId, Fatal, NodeId, ReadView};
 use super::clock::ProcessRuntime;
 use super::machine::Machine;
 use super::oracle::Oracle;
-use super::process::{Gone, Process};
+use super::process::{Gone, Inside, Process};
 use super::shape::Shape;
 
 pub(super) const CLUSTER: ClusterId = ClusterId(7);
@@ -55,6 +61,8 @@ pub struct Life {
     pub api: Arc<Api<Machine>>,
     /// Ends its streams.
     pub stop: CancellationToken,
+    /// Damage that reads find, until somebody waits for it.
+    found: Mutex<Option<mpsc::UnboundedReceiver<Fatal>>>,
     serves_clients: AtomicBool,
 }
 
@@ -122,7 +130,7 @@ impl Life {
         oracle: Oracle,
     ) -> Result<Result<Self, OpenError>, Gone> {
         let process = machine.process.clone();
-        let (fatal, _) = mpsc::unbounded_channel::<Fatal>();
+        let (fatal, found) = mpsc::unbounded_channel::<Fatal>();
         let leases = Leases::new(shape.leases(), shape.seed ^ id);
         let watch = WatchHub::new(shape.watch, fatal.clone());
         let (leases, watch) = (Arc::new(leases), Arc::new(watch));
@@ -162,7 +170,26 @@ impl Life {
         let api = Arc::new(process.run(serve));
         let leases = Arc::clone(&api.leases);
         let serves_clients = AtomicBool::new(false);
-        Ok(Ok(Self { id, process, replica, leases, api, stop, serves_clients }))
+        let found = Mutex::new(Some(found));
+        Ok(Ok(Self { id, process, replica, leases, api, stop, found, serves_clients }))
+    }
+
+    /// Why the member must stop, as soon as there is a reason: as its node hears it. To be asked for once.
+    pub(super) fn failed(&self) -> Inside<impl Future<Output = StopReason> + Send + 'static> {
+        let found = self.found.lock().take();
+        let (replica, mut found) = (self.replica.clone(), found.expect("asked for once"));
+        self.process.enter(async move {
+            let found = async move {
+                match found.recv().await {
+                    Some(fatal) => fatal.into(),
+                    None => pending().await,
+                }
+            };
+            let replica = async move { replica.fatal().await };
+            match SimRuntime::select2(pin!(replica), pin!(found)).await {
+                Select2::First(reason) | Select2::Second(reason) => reason,
+            }
+        })
     }
 
     /// Clients are let in from now on.
@@ -193,11 +220,12 @@ fn serve(
     let Ok(Loaded::Run(config)) = load(&[], &[]) else { unreachable!("the defaults are valid") };
     let metrics = Arc::new(Metrics::new(&config));
     drop(leases.start(replica.clone(), metrics.lease.clone(), stop.clone()));
-    let (deleting, compactor) = (Arc::clone(&compaction), replica.compactor());
+    let (deleting, compactor, failed) =
+        (Arc::clone(&compaction), replica.compactor(), fatal.clone());
     let measured = metrics.mvcc.clone();
     let pace = Pace { batch: 3, pause: Duration::from_millis(1) };
     drop(ProcessRuntime::spawn(async move {
-        drop(deleting.run(machine, compactor, pace, measured).await);
+        drop(failed.send(deleting.run(machine, compactor, pace, measured).await));
     }));
     let identity = replica.identity();
     Api::new(

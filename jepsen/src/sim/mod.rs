@@ -7,6 +7,7 @@
 //!   together, a clock of their own, a disk, a network that is listened to
 //! - `operator`: changes who is in the group
 //! - `nemesis`: injects faults. `clients`, `watchers`, `calls`: who uses the members meanwhile
+//! - `scenario`: a course that is written down in place of all these, for what was once found
 //! - `oracle`: what must hold at every step
 //! - `finale`: everything is mended, and what must come true has to
 //! - `run`: one world from its seed to the verdict. `campaign`: many, on all cores
@@ -27,10 +28,12 @@ mod operator;
 pub mod oracle;
 pub mod process;
 mod run;
+pub mod scenario;
 pub mod shape;
 pub mod trace;
 mod watchers;
 pub mod world;
 
-pub use run::{Report, run};
+pub use run::{Report, play, run};
+pub use scenario::Scenario;
 pub use shape::Shape;

@@ -1,8 +1,9 @@
-//! The operator: changes who is in the group, one thing at a time, while faults go on.
+//! Operators: change who is in the group, each one thing at a time, while faults go on.
 //!
-//! He knows what one knows from outside: which machines there are, what members answer, and what a
+//! Each knows what one knows from outside: which machines there are, what members answer, and what a
 //! confirmed view of the member table shows. What he is not told for certain he asks for again.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,7 +48,7 @@ impl Plan {
     /// Whether it may begin now.
     pub(super) fn is_possible(self, world: &World) -> bool {
         let members = world.ids().len();
-        if world.operation().is_some() {
+        if !world.may_operate(self.member(), self.takes()) {
             return false;
         }
         match self {
@@ -62,10 +63,31 @@ impl Plan {
         }
     }
 
-    /// Does it; what it draws comes from `seed`.
-    pub(super) async fn carry_out(self, world: Arc<World>, seed: u64) {
-        let random = SmallRng::seed_from_u64(seed);
-        let mut operator = Operator { world: Arc::clone(&world), random };
+    /// Whom it is about, if that is there already.
+    fn member(self) -> Option<u64> {
+        match self {
+            Self::Grow { .. } => None,
+            Self::Remove(id) | Self::Replace(id) | Self::ReplaceWiped(id) | Self::Relocate(id) => {
+                Some(id)
+            }
+        }
+    }
+
+    /// Whether a member is gone meanwhile: two at a time may be more than the group can spare.
+    fn takes(self) -> bool {
+        match self {
+            Self::Grow { .. } | Self::Relocate(_) => false,
+            Self::Remove(_) | Self::Replace(_) | Self::ReplaceWiped(_) => true,
+        }
+    }
+
+    /// An operator begins with it.
+    pub(super) fn begin(self, world: &Arc<World>, seed: u64) -> impl Future<Output = ()> + use<> {
+        let number = world.begin_operation(self.member(), self.takes(), format!("{self:?}"));
+        self.carry_out(Operator::new(world, number, seed))
+    }
+
+    async fn carry_out(self, mut operator: Operator) {
         match self {
             Self::Grow { learner } => operator.grow(learner).await,
             Self::Remove(id) => operator.remove(id).await,
@@ -73,18 +95,30 @@ impl Plan {
             Self::ReplaceWiped(id) => operator.replace_wiped(id).await,
             Self::Relocate(id) => operator.relocate(id).await,
         }
-        world.set_operation(None);
+        operator.ends();
     }
 }
 
-struct Operator {
+/// Who carries out plans, one step after the other.
+pub(super) struct Operator {
     world: Arc<World>,
+    number: u64,
     random: SmallRng,
 }
 
 impl Operator {
-    fn begins(&self, what: String) {
-        self.world.set_operation(Some(what));
+    /// The one of this number; what he draws comes from `seed`.
+    pub(super) fn new(world: &Arc<World>, number: u64, seed: u64) -> Self {
+        Self { world: Arc::clone(world), number, random: SmallRng::seed_from_u64(seed) }
+    }
+
+    fn begins(&self, id: u64, what: String) {
+        self.world.go_on_with_operation(self.number, id, what);
+    }
+
+    /// He has done it.
+    pub(super) fn ends(&self) {
+        self.world.end_operation(self.number);
     }
 
     fn some_time(&mut self, most_ms: u64) -> Duration {
@@ -93,33 +127,44 @@ impl Operator {
 
     /// One more member, which becomes a voter at once or after a while.
     async fn grow(&mut self, learner: bool) {
-        let id = self.world.new_id();
-        let kind = if learner { "learner" } else { "voter" };
-        self.begins(format!("add m{id} as a {kind}"));
-        let peer_urls = record(id).peer_ur_ls;
-        let members = self.insist(MemberChange::Add { id: NodeId(id), peer_urls, learner }).await;
-        let others = members.iter().filter(|member| member.id != id).cloned().collect();
-        self.world.add_machine(id, others);
-        self.begins(format!("start m{id}"));
-        self.world.boot(id).await;
-        watchers::begin(&self.world, id);
-        self.until(|world| world.serving(id).is_some()).await;
+        let id = self.invite(learner).await;
+        self.start(id).await;
         if learner {
             let rest = self.some_time(3_000);
             SimRuntime::sleep(rest).await;
-            self.begins(format!("promote m{id}"));
+            self.begins(id, format!("promote m{id}"));
             self.insist(MemberChange::Promote(NodeId(id))).await;
             self.world.coverage.reach(Reached::Promoted);
         }
-        self.begins(format!("wait until m{id} votes"));
+        self.begins(id, format!("wait until m{id} votes"));
         let votes = |leader: Arc<Life>| leader.replica.voters().contains(&NodeId(id));
         self.until(|world| world.leader().is_some_and(votes)).await;
         self.world.coverage.reach(Reached::Grown);
     }
 
+    /// The group knows a new member, whose machine is there.
+    pub(super) async fn invite(&mut self, learner: bool) -> u64 {
+        let id = self.world.new_id();
+        let kind = if learner { "learner" } else { "voter" };
+        self.begins(id, format!("add m{id} as a {kind}"));
+        let peer_urls = record(id).peer_ur_ls;
+        let members = self.insist(MemberChange::Add { id: NodeId(id), peer_urls, learner }).await;
+        let others = members.iter().filter(|member| member.id != id).cloned().collect();
+        self.world.add_machine(id, others);
+        id
+    }
+
+    /// A new member runs, until it serves.
+    pub(super) async fn start(&mut self, id: u64) {
+        self.begins(id, format!("start m{id}"));
+        self.world.boot(id).await;
+        watchers::begin(&self.world, id);
+        self.until(|world| world.serving(id).is_some()).await;
+    }
+
     /// One member less. It stops by itself when it is told, which may be later.
     async fn remove(&mut self, id: u64) {
-        self.begins(format!("remove m{id}"));
+        self.begins(id, format!("remove m{id}"));
         self.world.leaves(id);
         self.insist(MemberChange::Remove(NodeId(id))).await;
         self.world.removed(id);
@@ -132,7 +177,7 @@ impl Operator {
         self.remove(id).await;
         self.grow(false).await;
         if self.random.random_bool(0.5) {
-            self.begins(format!("start m{id} again, which was removed"));
+            self.begins(id, format!("start m{id} again, which was removed"));
             self.world.boot(id).await;
         }
         self.world.coverage.reach(Reached::Replaced);
@@ -141,7 +186,7 @@ impl Operator {
     /// The disks of a member are lost. Started on empty ones, under the id that the others know, it
     /// must be refused; then it is replaced as any other.
     async fn replace_wiped(&mut self, id: u64) {
-        self.begins(format!("m{id} has lost its disks"));
+        self.begins(id, format!("m{id} has lost its disks"));
         // Who has never met a member can only believe what it says: the group is warned of it by those
         // who have, and none of them may be away. A founder alone would not even ask.
         let founds_alone = self.world.shape.members == 1 && id == 1;
@@ -165,7 +210,7 @@ impl Operator {
     /// A member is reached elsewhere.
     async fn relocate(&mut self, id: u64) {
         let peer_urls = vec![format!("http://m{id}:{}", self.random.random_range(3000..4000))];
-        self.begins(format!("m{id} moves to {peer_urls:?}"));
+        self.begins(id, format!("m{id} moves to {peer_urls:?}"));
         self.insist(MemberChange::Update { id: NodeId(id), peer_urls }).await;
     }
 

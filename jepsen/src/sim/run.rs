@@ -12,6 +12,7 @@ use openraft_rt_sim::SimRuntime;
 use super::clients;
 use super::coverage::{Coverage, Reached};
 use super::process::world_time;
+use super::scenario::{self, Scenario, Step};
 use super::shape::Shape;
 use super::world::{Death, World};
 use super::{finale, nemesis, watchers};
@@ -47,10 +48,19 @@ type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Runs the world of `shape`.
 pub fn run(shape: &Shape) -> Report {
+    simulate(shape, None)
+}
+
+/// Runs the world of `scenario`, whose seed decides nothing but what no step says: delays, timeouts.
+pub fn play(scenario: &Scenario) -> Report {
+    simulate(&scenario.shape, Some(&scenario.steps))
+}
+
+fn simulate(shape: &Shape, steps: Option<&[(u64, Step)]>) -> Report {
     let mut runtime = SimRuntime::with_seed(shape.seed);
     let (mut report, lives) = runtime.block_on(async {
         let world = World::new(shape.clone());
-        (live(&world).await, world.remains())
+        (live(&world, steps).await, world.remains())
     });
     drop(runtime);
     // Thousands of worlds run in one process, one after another: none may leave anything.
@@ -59,7 +69,7 @@ pub fn run(shape: &Shape) -> Report {
     report
 }
 
-async fn live(world: &Arc<World>) -> Report {
+async fn live(world: &Arc<World>, steps: Option<&[(u64, Step)]>) -> Report {
     world.trace.note(format_args!("{:?}", world.shape));
     let look = SimRuntime::spawn(look(Arc::clone(world)));
     join_all(world.ids().into_iter().map(|id| {
@@ -67,11 +77,16 @@ async fn live(world: &Arc<World>) -> Report {
         async move { world.boot(id).await }
     }))
     .await;
-    let clients = SimRuntime::spawn(join_all(client_tasks(world)));
     world.ids().into_iter().for_each(|id| watchers::begin(world, id));
-    nemesis::run(Arc::clone(world)).await;
-    world.end();
-    drop(clients.await);
+    if let Some(steps) = steps {
+        scenario::play(world, steps).await;
+        world.end();
+    } else {
+        let clients = SimRuntime::spawn(join_all(client_tasks(world)));
+        nemesis::run(Arc::clone(world)).await;
+        world.end();
+        drop(clients.await);
+    }
     let ended = finale::run(world).await;
     let final_keys = match ended {
         Ok(keys) => Some(keys),
@@ -170,7 +185,7 @@ mod tests {
         let mut runtime = SimRuntime::with_seed(shape.seed);
         let (world, lives) = runtime.block_on(async {
             let world = World::new(shape);
-            live(&world).await;
+            live(&world, None).await;
             (Arc::downgrade(&world), world.remains())
         });
         drop(runtime);

@@ -24,6 +24,8 @@ pub struct Shape {
     pub members: u64,
     /// How many there are at most when members were added.
     pub most_members: u64,
+    /// Operators who change the group at a time.
+    pub operators: usize,
     /// How long faults are injected.
     pub storm: Duration,
     /// Which faults this world knows; each seed has some of them, so that rare combinations are not
@@ -80,6 +82,7 @@ impl Shape {
             seed,
             members,
             most_members: if random.random_bool(0.7) { 5 } else { 7 },
+            operators: random.random_range(1..=2),
             storm: Duration::from_secs(random.random_range(8..25)),
             faults,
             fault_gap: Duration::from_millis(random.random_range(300..2_500)),

@@ -28,4 +28,14 @@ bugs! {
         },
         seen_as: "was promised until",
     };
+    the_end_of_a_lease_that_an_old_leader_decided_on: Bug {
+        planted: &[Planted::RevokeWithoutTermFence],
+        // The next leader renews what the one that stands still will find due.
+        shape: |seed| Shape {
+            storm: Duration::from_secs(30),
+            fault_gap: Duration::from_secs(9),
+            ..holders(seed, &[Fault::LeaderPause])
+        },
+        seen_as: "was promised until",
+    };
 }

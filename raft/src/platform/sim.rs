@@ -76,6 +76,15 @@ impl Sim {
         Arc::clone(self.engines.lock().newest())
     }
 
+    /// All engines there are: see [`engine_count`](Self::engine_count).
+    pub fn engines(&self) -> Vec<Arc<MemEngine>> {
+        let engines = self.engines.lock();
+        if engines.by_dir.is_empty() {
+            return vec![Arc::clone(&engines.first)];
+        }
+        engines.by_dir.values().map(Arc::clone).collect()
+    }
+
     /// How many engines there are: more than one while a state from a peer is received, or replaced
     /// another.
     pub fn engine_count(&self) -> usize {

@@ -15,7 +15,7 @@ use vetch_proto::vetchpb::LeaseExpire;
 use vetch_proto::vetchpb::proposal::Command;
 use vetch_raft::{AsyncRuntime, LeaderChange, ProposeError};
 use vetch_storage::lease::LeaseTable;
-use vetch_storage::{Applied, ApplyError, LeaseId, Response, Term};
+use vetch_storage::{Applied, ApplyError, LeaseId, Planted, Response, Term};
 
 use super::clock::LeaseClock;
 use super::group::Group;
@@ -91,7 +91,9 @@ impl<G: Group> Driver<G> {
     fn follow(&mut self, group: &G, change: LeaderChange) {
         // Answers to what an earlier leadership proposed concern nobody any more: whether it was
         // applied or not, the next promotion starts from the table.
-        self.in_flight = FuturesUnordered::new();
+        if !Planted::RevokeWithoutTermFence.is_on() {
+            self.in_flight = FuturesUnordered::new();
+        }
         match change {
             LeaderChange::Gained(term) => self.clock.promote(group, term),
             LeaderChange::Lost => self.clock.demote(),

@@ -12,7 +12,7 @@ use vetch_raft::{
     AsyncRuntime, LeaderChange, LeaderChanges, Platform, ProposeError, ReadIndexError, Replica,
 };
 use vetch_storage::lease::LeaseTable;
-use vetch_storage::{Applied, LogIndex, Term};
+use vetch_storage::{Applied, LogIndex, Planted, Term};
 
 /// The group as the lease clock sees it.
 pub(crate) trait Group: Send + Sync + 'static {
@@ -66,8 +66,12 @@ impl<P: Platform> Group for Replica<P> {
         command: Command,
         term: Term,
     ) -> Result<Arc<Applied>, ProposeError> {
+        let expires = matches!(command, Command::LeaseExpire(_));
         // Nobody waits for the answer by id, and no client's identity is behind it.
         let proposal = Proposal { command: Some(command), ..Default::default() };
+        if expires && Planted::RevokeWithoutTermFence.is_on() {
+            return self.propose(proposal).await;
+        }
         Self::propose_in_term(self, proposal, term).await
     }
 

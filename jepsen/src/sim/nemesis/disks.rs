@@ -14,18 +14,22 @@ impl Nemesis {
             return;
         }
         self.world.rig(id);
-        let wal = self.world.wal(id);
-        let at = wal.steps() + self.random.random_range(0..8);
+        // Mostly under the log; little is written beside it.
+        let home = self.random.random_ratio(1, 5);
+        let disk = if home { self.world.home(id) } else { self.world.wal(id) };
+        let of = if home { "directory" } else { "log" };
+        let at = disk.steps() + self.random.random_range(0..if home { 3 } else { 8 });
         if fault == Fault::DiskStall {
             let extra = self.some_time(4_000);
-            wal.inject(DiskFault::Stall { at, extra });
-            self.injected(fault, format_args!("m{id}'s disk stalls for {extra:?} at step {at}"));
+            disk.inject(DiskFault::Stall { at, extra });
+            let what = format_args!("the disk of m{id}'s {of} stalls for {extra:?} at step {at}");
+            self.injected(fault, what);
             return;
         }
         self.world.excuse(id);
         let full = fault == Fault::DiskFull;
-        wal.inject(if full { DiskFault::NoSpace { at } } else { DiskFault::Io { at } });
-        self.injected(fault, format_args!("{fault} of m{id} at step {at}"));
+        disk.inject(if full { DiskFault::NoSpace { at } } else { DiskFault::Io { at } });
+        self.injected(fault, format_args!("{fault} of m{id}'s {of} at step {at}"));
     }
 
     pub(super) fn bit_flip(&mut self, id: u64) {
@@ -36,6 +40,21 @@ impl Nemesis {
             self.injected(Fault::BitFlip, format_args!("a bit of m{id} flips in {place}"));
         }
         self.boot_later(id);
+    }
+
+    /// A few, so that a read comes across one.
+    pub(super) fn decay(&mut self, id: u64) {
+        if self.world.up(id).is_none() {
+            return;
+        }
+        for _ in 0..4 {
+            if let Some(place) = self.world.decay(id, self.random.random()) {
+                self.injected(
+                    Fault::Decay,
+                    format_args!("a bit of m{id}'s engine flips in {place}"),
+                );
+            }
+        }
     }
 
     pub(super) fn engine(&mut self, fault: Fault, id: u64) {

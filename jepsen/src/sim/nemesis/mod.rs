@@ -70,11 +70,16 @@ impl Nemesis {
             Fault::OneWayCut | Fault::PairCut => self.cut(fault, id, &ids),
             Fault::Kill | Fault::PowerCut => self.death(fault, id),
             Fault::TornWrite => self.torn_write(id),
-            Fault::Pause => self.pause(id),
+            Fault::Pause => {
+                let long = self.some_time(6_000);
+                self.pause(fault, id, long);
+            }
+            Fault::LeaderPause => self.leader_pause(),
             Fault::Restart => self.restart(id),
             Fault::DiskError | Fault::DiskFull | Fault::DiskStall => self.disk(fault, id),
             Fault::BitFlip => self.bit_flip(id),
             Fault::EngineError | Fault::CheckpointError => self.engine(fault, id),
+            Fault::Decay => self.decay(id),
             Fault::Congestion => self.congestion(id),
             Fault::WallJump => self.wall_jump(id),
             Fault::Transfer => self.transfer(&ids),
@@ -95,13 +100,12 @@ impl Nemesis {
         leader.or_else(|| ids.choose(&mut self.random).copied())
     }
 
-    /// Has the operator do something, unless he is at something else.
+    /// Has an operator do something, unless all are at something else, or one at what collides with it.
     fn operate(&mut self, fault: Fault, plan: Plan) {
         if plan.is_possible(&self.world) {
             self.injected(fault, format_args!("{plan:?}"));
-            let (world, seed) = (Arc::clone(&self.world), self.random.random());
-            world.set_operation(Some(format!("{plan:?}")));
-            after(Duration::ZERO, plan.carry_out(world, seed));
+            let seed = self.random.random();
+            after(Duration::ZERO, plan.begin(&self.world, seed));
         }
     }
 
@@ -232,16 +236,26 @@ impl Nemesis {
         });
     }
 
-    fn pause(&mut self, id: u64) {
+    fn pause(&self, fault: Fault, id: u64, long: Duration) {
         let Some(life) = self.world.up(id) else { return };
-        let long = self.some_time(6_000);
+        if self.world.leader().is_some_and(|leader| leader.id == id) {
+            self.world.leader_stands_still(id);
+        }
         life.process.pause();
-        self.injected(Fault::Pause, format_args!("m{id} stands still for {long:?}"));
+        self.injected(fault, format_args!("m{id} stands still for {long:?}"));
         let world = Arc::clone(&self.world);
         after(long, async move {
+            world.goes_on(id);
             life.process.resume();
             world.trace.note(format_args!("m{id} goes on"));
         });
+    }
+
+    /// Long enough that another leads and renews leases whose time is over by the old leader's clock.
+    fn leader_pause(&mut self) {
+        let Some(leader) = self.world.leader() else { return };
+        let long = Duration::from_millis(self.random.random_range(3_500..8_000));
+        self.pause(Fault::LeaderPause, leader.id, long);
     }
 
     fn restart(&mut self, id: u64) {

@@ -35,19 +35,25 @@ impl World {
                 let purged = found.as_ref().is_some_and(|log| log.purged.is_some());
                 self.coverage.add(Reached::Purged, u64::from(purged));
                 self.trace.mix(found.as_ref().map(|log| (log.entries.len(), log.leftover)));
-                self.oracle.log_found(NodeId(id), found.as_ref(), installed(sim));
+                // What a damaged manifest says is not what the member goes by: it refuses to start.
+                let flipped = self.with(id, |member| member.before_flip.clone());
+                let whole = flipped.map(|(dir, disk)| sim.with_disk(&dir, disk.copy()));
+                let installed = installed(whole.as_ref().unwrap_or(sim));
+                self.oracle.log_found(NodeId(id), found.as_ref(), installed);
             }
             Err(error) => self.trace.note(format_args!("m{id}'s log cannot be read: {error}")),
         }
     }
 
-    /// Flips a bit of the log of a member that is down.
+    /// Flips a bit of the log of a member that is down, or of what else is in its directory.
     pub fn flip_bit(&self, id: u64) -> Option<String> {
         self.with(id, |member| {
             if !matches!(member.place, Place::Down) || member.before_flip.is_some() {
                 return None;
             }
-            let disk = member.sim.disk(&wal_dir());
+            let home = member.random.random_ratio(1, 4);
+            let dir = if home { data_dir() } else { wal_dir() };
+            let disk = member.sim.disk(&dir);
             let files = disk.list().ok()?;
             let file = files.get(member.random.random_range(0..files.len().max(1)))?;
             let len = usize::try_from(file.len).ok()?;
@@ -55,9 +61,33 @@ impl World {
             let written = bytes.iter().rposition(|byte| *byte != 0)? + 1;
             let at = member.random.random_range(0..written) as u64;
             let mask = 1 << member.random.random_range(0..8);
-            member.before_flip = Some(disk.copy());
+            member.before_flip = Some((dir, disk.copy()));
             disk.flip(&file.name, at, mask);
             Some(format!("{} at {at}", file.name))
+        })
+    }
+
+    /// Flips a bit of what the member's engine holds, while it runs.
+    pub fn decay(&self, id: u64, draw: u64) -> Option<String> {
+        self.with(id, |member| {
+            let decayed = member.sim.engine().decay(draw)?;
+            let place = decayed.to_string();
+            member.decayed.push(decayed);
+            member.rots = true;
+            Some(place)
+        })
+    }
+
+    /// Puts back what has flipped in the member's engine, as from a copy of its directory; whether there
+    /// was something. What the member has written since stays.
+    pub fn restore(&self, id: u64) -> bool {
+        self.with(id, |member| {
+            let decayed = std::mem::take(&mut member.decayed);
+            for engine in member.sim.engines() {
+                // What flipped twice goes back step by step.
+                decayed.iter().rev().for_each(|one| engine.restore(one));
+            }
+            !decayed.is_empty()
         })
     }
 
@@ -70,6 +100,7 @@ impl World {
             member.sim = self.new_machine(seed, &mut member.random);
             member.disks = if comes_back { Disks::Wiped } else { Disks::Lost };
             member.before_flip = None;
+            member.decayed.clear();
         });
         self.oracle.wiped(NodeId(id));
     }

@@ -42,9 +42,12 @@ impl World {
         self.members.lock().keys().copied().collect()
     }
 
-    /// An id that was never used before.
+    /// An id that was never used before, nor chosen by another operator.
     pub fn new_id(&self) -> u64 {
-        self.members.lock().last_key_value().map_or(1, |(id, _)| id + 1)
+        let last = self.members.lock().last_key_value().map_or(0, |(id, _)| *id);
+        let mut progress = self.progress.lock();
+        progress.chosen = progress.chosen.max(last) + 1;
+        progress.chosen
     }
 
     /// A machine for a member that was added, which is told who is there already.

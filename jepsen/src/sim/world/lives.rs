@@ -8,13 +8,14 @@ use openraft_rt_sim::SimRuntime;
 use rand::Rng;
 use rand::rngs::SmallRng;
 use vetch_raft::{OpenError, StopReason};
+use vetch_storage::Fatal;
 
 use super::damage::end_of_log;
 use super::group::Disks;
 use super::{Death, Place, World};
 use crate::sim::clock::Rate;
 use crate::sim::coverage::{Fault, Reached};
-use crate::sim::life::{Life, wal_dir};
+use crate::sim::life::Life;
 use crate::sim::machine::{Machine, Overhear};
 use crate::sim::process::{Gone, Process};
 
@@ -35,6 +36,7 @@ impl World {
             }
             let rate = self.rate(&mut member.random);
             member.lives += 1;
+            member.rots = !member.decayed.is_empty();
             let process = Process::new(format!("m{id}.{}", member.lives), rate);
             self.remains.lock().push(process.remains());
             member.place = Place::Booting(process.clone());
@@ -87,9 +89,7 @@ impl World {
         }));
         let world = Arc::clone(self);
         drop(SimRuntime::spawn(async move {
-            let replica = life.replica.clone();
-            let reason = life.process.enter(async move { replica.fatal().await }).await;
-            let Ok(reason) = reason else { return };
+            let Ok(reason) = life.failed().await else { return };
             world.trace.note(format_args!("m{id} stops by itself in life {number}: {reason}"));
             world.stopped(id, &life, &reason).await;
         }));
@@ -99,17 +99,18 @@ impl World {
     fn refused(self: &Arc<Self>, id: u64, process: &Process, why: &OpenError) {
         process.kill();
         let told = matches!(why, OpenError::Removed) && self.may_be_removed(id);
+        let rotten = self.restore(id) && matches!(why, OpenError::Fatal(Fatal::Corrupt { .. }));
         let flipped = self.with(id, |member| {
             let flipped = member.before_flip.take();
-            if let Some(disk) = &flipped {
-                member.sim = member.sim.with_disk(&wal_dir(), disk.copy());
-            } else if !member.excused && !told {
+            if let Some((dir, disk)) = &flipped {
+                member.sim = member.sim.with_disk(dir, disk.copy());
+            } else if !rotten && !member.excused && !told {
                 self.oracle.violated(format!("m{id} does not start: {why}"));
             }
             member.sim = member.sim.process_killed();
             member.place = Place::Down;
             (member.excused, member.rigged) = (false, false);
-            flipped.is_some()
+            flipped.is_some() || rotten
         });
         if told {
             self.coverage.reach(Reached::RemovedStopped);
@@ -129,15 +130,20 @@ impl World {
             }
             StopReason::Failed(_) | StopReason::Removed | StopReason::Diverged { .. } => None,
         };
-        self.coverage.reach(expected.unwrap_or(Reached::FatalStop));
+        let found = matches!(why, StopReason::Failed(Fatal::Corrupt { .. }))
+            && self.with(id, |member| member.rots);
+        let expected = expected.filter(|_| !found);
+        let reached = if found { Reached::FoundAtRest } else { Reached::FatalStop };
+        self.coverage.reach(expected.unwrap_or(reached));
         // No fault of this world is an excuse for another state.
         let diverged = matches!(why, StopReason::Diverged { .. });
         if diverged {
             self.oracle.violated(format!("m{id} finds that it has diverged: {why}"));
-        } else if expected.is_none() && !self.with(id, |member| member.excused) {
+        } else if expected.is_none() && !found && !self.with(id, |member| member.excused) {
             self.oracle.violated(format!("m{id} stops by itself: {why}"));
         }
         self.shut_down(life).await;
+        self.restore(id);
         if self.end_of(id, life, Death::Kill) && expected.is_none() && !diverged {
             self.start_later(id);
         }
@@ -169,6 +175,7 @@ impl World {
     /// Whatever runs on the machine ends now; `false` when nothing did.
     pub fn die(&self, id: u64, death: Death) -> bool {
         let place = self.with(id, |member| std::mem::replace(&mut member.place, Place::Down));
+        self.goes_on(id);
         let process = match place {
             Place::Down => return false,
             Place::Booting(process) => process,

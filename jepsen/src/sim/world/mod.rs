@@ -10,6 +10,7 @@ mod lives;
 mod progress;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -18,12 +19,13 @@ use rand::rngs::SmallRng;
 use vetch_raft::disk::sim::SimDisk;
 use vetch_raft::platform::sim::Sim;
 use vetch_raft::transport::sim::SimNetwork;
+use vetch_storage::engine::mem::Decayed;
 use vetch_storage::{NodeId, Term};
 
 use self::group::{Disks, Standing};
 use self::progress::Progress;
 use super::coverage::Coverage;
-use super::life::{Life, Origin, wal_dir};
+use super::life::{Life, Origin, data_dir, wal_dir};
 use super::oracle::Oracle;
 use super::process::{Process, Remains, world_time};
 use super::shape::Shape;
@@ -65,8 +67,12 @@ struct Member {
     excused: bool,
     /// A fault waits for its moment in this life.
     rigged: bool,
-    /// The disk as it was before a bit of it flipped at rest.
-    before_flip: Option<SimDisk>,
+    /// A disk as it was before a bit of it flipped at rest, and where it is.
+    before_flip: Option<(PathBuf, SimDisk)>,
+    /// What has flipped in the engine at rest, and may still be there.
+    decayed: Vec<Decayed>,
+    /// Something of it was there in this life.
+    rots: bool,
     wall: i64,
     random: SmallRng,
 }
@@ -130,6 +136,8 @@ impl World {
             excused: false,
             rigged: false,
             before_flip: None,
+            decayed: Vec::new(),
+            rots: false,
             wall: 0,
             random,
         }
@@ -177,6 +185,11 @@ impl World {
     /// The disk under the member's log.
     pub fn wal(&self, id: u64) -> SimDisk {
         self.sim(id).disk(&wal_dir())
+    }
+
+    /// The disk under what else the member has in its directory.
+    pub fn home(&self, id: u64) -> SimDisk {
+        self.sim(id).disk(&data_dir())
     }
 
     /// From here on a stop of this life is no surprise.
