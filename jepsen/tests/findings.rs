@@ -6,7 +6,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use vetch_jepsen::sim::scenario::{Step, Trouble, Who};
+use vetch_jepsen::sim::scenario::{Step, Who};
 use vetch_jepsen::sim::{Report, Scenario, Shape, play};
 use vetch_raft::log::LogOptions;
 
@@ -16,11 +16,6 @@ fn members(seed: u64, members: u64) -> Shape {
     let checkpoint = (1_000, 5_000);
     let shape = Shape { members, watchers: 0, checkpoint, log, ..Shape::of(seed) };
     Shape { lease_checkpoints: false, ..shape }.with_faults([])
-}
-
-/// As [`members`], who purge their logs soon, so that who comes later is given a whole state.
-fn members_that_purge(seed: u64, count: u64) -> Shape {
-    Shape { checkpoint: (5, 2), ..members(seed, count) }
 }
 
 /// Puts of one client, `gap` milliseconds apart.
@@ -46,7 +41,7 @@ fn passes(scenario: Scenario) -> Report {
 fn a_lone_voter_that_lags_reads_what_its_learner_acknowledged() {
     let (voter, learner) = (Who::Member(1), Who::Member(2));
     let steps = vec![
-        (500, Step::Add { learner: true, trouble: None }),
+        (500, Step::Add { learner: true, stall: None }),
         (5_000, Step::Put(voter, "key", "before")),
         (5_500, Step::Congest(voter)),
         (5_600, Step::Put(learner, "key", "acknowledged")),
@@ -56,29 +51,14 @@ fn a_lone_voter_that_lags_reads_what_its_learner_acknowledged() {
     passes(Scenario { shape: members(1, 1), steps });
 }
 
-/// That its log has begun was noted by a member that joined when it had put its first state in use, and
-/// nothing was in the log: when what followed failed, it found more applied than the state and an empty
-/// log, and would not start.
-#[test]
-fn a_joiner_whose_first_log_writes_fail_starts_again() {
-    for step in 0..7 {
-        let trouble = Some((step, Trouble::Error(Duration::from_millis(100))));
-        let steps = puts(2_000, 40, 5, Who::Leader)
-            .chain([(2_300, Step::Add { learner: false, trouble })])
-            .chain(puts(2_301, 150, 3, Who::Leader))
-            .collect();
-        passes(Scenario { shape: members_that_purge(step, 3), steps });
-    }
-}
-
 /// That its log has begun was noted while its first entries were not on disk: after a power cut, a member
 /// that had joined took its own empty log for a lost one.
 #[test]
 fn a_joiner_whose_power_goes_out_before_its_first_entries_are_on_disk_starts_again() {
     for step in 0..10 {
-        let trouble = Some((step, Trouble::Stall(Duration::from_secs(2))));
+        let stall = Some((step, Duration::from_secs(2)));
         let steps = vec![
-            (2_500, Step::Add { learner: false, trouble }),
+            (2_500, Step::Add { learner: false, stall }),
             (3_100, Step::PowerCut(Who::Member(4))),
             (3_200, Step::Start(Who::Member(4))),
         ];

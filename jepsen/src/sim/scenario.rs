@@ -12,7 +12,6 @@ use openraft_rt_sim::SimRuntime;
 use vetch_raft::disk::sim::Fault as DiskFault;
 use vetch_raft::transport::sim::Weather;
 use vetch_storage::NodeId;
-use vetch_storage::engine::mem::Fault as EngineFault;
 
 use super::calls;
 use super::life::Life;
@@ -65,14 +64,12 @@ pub enum Step {
     Start(Who),
     /// The member's disks are lost. On empty ones it is started again, under its id.
     Wipe(Who),
-    /// So many writes of the member's engine from now, one fails.
-    FailEngine(Who, u64),
     /// A member is added and started.
     Add {
         /// It does not vote.
         learner: bool,
-        /// What its log's disk meets, and how many steps after the member has begun to run.
-        trouble: Option<(u64, Trouble)>,
+        /// How many steps after it has begun to run its log's disk stalls, and for how long.
+        stall: Option<(u64, Duration)>,
     },
     /// A client writes by way of the member, and is told that it is done.
     Put(Who, &'static str, &'static str),
@@ -80,14 +77,8 @@ pub enum Step {
     Read(Who, &'static str),
 }
 
-/// What a disk meets.
-#[derive(Clone, Copy, Debug)]
-pub enum Trouble {
-    /// An operation fails, after this long.
-    Error(Duration),
-    /// An operation takes this much longer.
-    Stall(Duration),
-}
+/// How long what a step began may take after the last step.
+const PATIENCE: Duration = Duration::from_mins(1);
 
 type Task = <SimRuntime as AsyncRuntime>::JoinHandle<()>;
 
@@ -102,7 +93,9 @@ pub(super) async fn play(world: &Arc<World>, steps: &[(u64, Step)]) {
         begun.extend(player.take(step));
     }
     for task in begun {
-        drop(task.await);
+        if SimRuntime::timeout(PATIENCE, task).await.is_err() {
+            world.oracle.violated("what a step began does not end".to_owned());
+        }
     }
 }
 
@@ -141,15 +134,9 @@ impl Player {
                 world.lose_disks(id, true);
                 return Some(SimRuntime::spawn(async move { world.boot(id).await }));
             }
-            Step::FailEngine(who, nth) => {
-                let id = self.id(*who)?;
-                world.rig(id);
-                world.excuse(id);
-                world.sim(id).engine().fail_apply(*nth, EngineFault::Io);
-            }
-            Step::Add { learner, trouble } => {
-                let (learner, trouble) = (*learner, *trouble);
-                return Some(SimRuntime::spawn(self.add(learner, trouble)));
+            Step::Add { learner, stall } => {
+                let (learner, stall) = (*learner, *stall);
+                return Some(SimRuntime::spawn(self.add(learner, stall)));
             }
             Step::Put(who, key, value) => {
                 let put = Put {
@@ -213,21 +200,16 @@ impl Player {
         }
     }
 
-    async fn add(self, learner: bool, trouble: Option<(u64, Trouble)>) {
+    async fn add(self, learner: bool, stall: Option<(u64, Duration)>) {
         let number = self.world.begin_operation(None, false, "a step adds a member".to_owned());
         let mut operator = Operator::new(&self.world, number, self.number as u64);
         let id = operator.invite(learner).await;
         self.world.boot(id).await;
-        if let Some((steps, trouble)) = trouble {
+        if let Some((steps, extra)) = stall {
             let wal = self.world.wal(id);
             let at = wal.steps() + steps;
             self.world.rig(id);
-            self.world.excuse(id);
-            let (Trouble::Error(extra) | Trouble::Stall(extra)) = trouble;
             wal.inject(DiskFault::Stall { at, extra });
-            if matches!(trouble, Trouble::Error(_)) {
-                wal.inject(DiskFault::Io { at });
-            }
         }
         operator.start(id).await;
         operator.ends();
