@@ -19,6 +19,6 @@ pub use openraft::async_runtime::Instant;
 pub use platform::Platform;
 pub use replica::{
     ApplyObserver, Bootstrap, Divergence, LeaderChange, LeaderChanges, MemberChange,
-    MemberChangeError, MemberRules, OpenError, ProposeError, ReadIndexError, ReadMode, Replica,
-    Settings, Start, Status, StopReason, TransferError,
+    MemberChangeError, MemberRules, NoHash, OpenError, ProposeError, ReadIndexError, ReadMode,
+    Replica, Settings, Start, Status, StopReason, TransferError,
 };

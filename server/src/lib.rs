@@ -6,6 +6,7 @@ pub mod auto_compaction;
 pub mod cli;
 pub mod compactor;
 pub mod config;
+mod corruption;
 pub mod edge;
 pub mod http;
 pub mod lease;

@@ -121,6 +121,9 @@ fn settings_that_contradict_each_other() {
             &["--election-timeout=60000"],
             "--election-timeout[60000ms] is too long, and should be set less than 50000ms",
         ),
+        (&["--compact-hash-check-time=0s"], "--compact-hash-check-time must be >0 (set to 0s)"),
+        (&["--compact-hash-check-time=-5s"], "--compact-hash-check-time must be >0 (set to -5s)"),
+        (&["--corrupt-check-time=-5s"], "--corrupt-check-time must not be negative"),
         (&["--heartbeat-interval=0"], "--heartbeat-interval must be >0 (set to 0ms)"),
         (&["--election-timeout=0"], "--election-timeout must be >0 (set to 0ms)"),
         (

@@ -186,6 +186,9 @@ const EFFECTS: &[Effect] = effects! {
     "warning-apply-duration" = "2ms", yaml "2000000", beside [], |c| c.warnings.apply => "2ms";
     "compaction-batch-limit" = "5", yaml "5", beside [], |c| c.compaction.batch_limit => "5";
     "compaction-sleep-interval" = "1s", yaml "1000000000", beside [], |c| c.compaction.sleep_interval => "1s";
+    "corrupt-check-time" = "1h", yaml "3600000000000", beside [], |c| c.corruption.every => "Some(3600s)";
+    "compact-hash-check-time" = "3s", yaml "3000000000", beside ["feature-gates" = "CompactHashCheck=true"],
+        |c| c.corruption.compactions_every => "Some(3s)";
     "watch-progress-notify-interval" = "5s", yaml "5000000000", beside [],
         |c| c.watch_progress_notify_interval => "5s";
     "discovery-srv" = "example.org", yaml "example.org", beside [],

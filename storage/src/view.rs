@@ -199,6 +199,11 @@ impl<E: Engine> ReadView<E> {
         hash::hash_kv(&self.reader(), revision)
     }
 
+    /// The hashes that the last ten compactions have taken here, oldest first.
+    pub fn compaction_hashes(&self) -> Result<Vec<HashKv>, Fatal> {
+        hash::compaction_hashes(self.shared.engine.as_ref())
+    }
+
     /// Every stored version that compaction has not removed, by ascending revision. What a compaction
     /// still has to delete is left out.
     pub fn versions(&self) -> impl Iterator<Item = Result<StoredVersion, Fatal>> + Send + '_ {

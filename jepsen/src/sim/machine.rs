@@ -279,7 +279,8 @@ fn heartbeat(request: &PeerRequest) -> Option<&AppendRequest> {
             | Request::ChangeMember(_)
             | Request::Members(_)
             | Request::Ask(_)
-            | Request::Compare(_),
+            | Request::Compare(_)
+            | Request::Hash(_),
         )
         | None => None,
     }

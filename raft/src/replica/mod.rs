@@ -27,7 +27,8 @@ use vetch_proto::etcdserverpb::Member;
 use vetch_proto::vetchpb::Proposal;
 use vetch_proto::vetchpb::proposal::Command;
 use vetch_storage::machine::Compactor;
-use vetch_storage::{Applied, LogIndex, NodeId, Planted, ReadView, Term, Views};
+use vetch_storage::view::HashKv;
+use vetch_storage::{Applied, LogIndex, NodeId, Planted, ReadView, Revision, Term, Views};
 
 use crate::apply::Applier;
 use crate::apply::snapshot::SnapshotMarks;
@@ -63,7 +64,7 @@ mod status;
 pub(crate) mod stop;
 mod transfer;
 
-pub use compare::Divergence;
+pub use compare::{Divergence, NoHash};
 pub use error::{OpenError, ProposeError, ReadIndexError};
 pub use leadership::{LeaderChange, LeaderChanges, Leaders};
 pub use membership::{MemberChange, MemberChangeError, MemberRules};
@@ -122,6 +123,8 @@ pub(crate) struct Inner<P: Platform> {
     changing: tokio::sync::Mutex<()>,
     answering: question::Answering,
     comparison: compare::Comparison<InstantOf<P>>,
+    /// Held by the one hash of the whole history that is taken for a peer.
+    hashing: tokio::sync::Mutex<()>,
     /// The group knows this member's name and client URLs.
     published: Latest<bool>,
     /// Long enough after the start to vote: see `config::vote_hold`.
@@ -255,6 +258,18 @@ impl<P: Platform> Replica<P> {
     /// one.
     pub async fn ask_leader(&self, question: Bytes, within: Duration) -> Result<Bytes, NoAnswer> {
         self.inner.ask_leader(question, within).await
+    }
+
+    /// Another member's [`HashKv`] up to `revision`, which it reads from its disk once it has applied the
+    /// entry at `applied`.
+    pub async fn hash_of(
+        &self,
+        member: NodeId,
+        revision: Revision,
+        applied: LogIndex,
+        within: Duration,
+    ) -> Result<HashKv, NoHash> {
+        self.inner.hash_of(member, revision, applied, within).await
     }
 
     /// Makes the voter `target` lead, if it is ready; returns when it does. Only the leader can.

@@ -91,6 +91,7 @@ impl<P: Platform> Inner<P> {
             Request::Members(_) => Ok(Reply::Members(self.members_reply())),
             Request::Ask(question) => self.give_answer(question).await,
             Request::Compare(digests) => Ok(self.take_digests(from, digests)),
+            Request::Hash(request) => self.give_hash(request).await,
         }
     }
 

@@ -357,7 +357,8 @@ fn is_idempotent(request: &PeerRequest) -> bool {
             | Request::Snapshot(_)
             | Request::Members(_)
             | Request::Ask(_)
-            | Request::Compare(_),
+            | Request::Compare(_)
+            | Request::Hash(_),
         ) => true,
         Some(Request::Transfer(_) | Request::Propose(_) | Request::ChangeMember(_)) | None => false,
     }

@@ -35,8 +35,8 @@ pub fn markdown() -> String {
     text.push_str("\n## Feature gates\n\n| Gate | Stage | Default | Here |\n|---|---|---|---|\n");
     for info in GATES {
         let (name, stage) = (info.name, info.stage.as_str());
-        let _ok =
-            writeln!(text, "| `{name}` | {stage} | {} | no effect: {} |", info.default, info.note);
+        let here = info.note.map_or_else(|| "yes".to_owned(), |note| format!("no effect: {note}"));
+        let _ok = writeln!(text, "| `{name}` | {stage} | {} | {here} |", info.default);
     }
     text
 }

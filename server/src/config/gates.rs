@@ -60,8 +60,8 @@ pub struct GateInfo {
     pub stage: Stage,
     /// Unless written otherwise.
     pub default: bool,
-    /// Why switching it changes nothing here.
-    pub note: &'static str,
+    /// Why switching it changes nothing here, if so.
+    pub note: Option<&'static str>,
 }
 
 const fn gate(
@@ -71,17 +71,21 @@ const fn gate(
     default: bool,
     note: &'static str,
 ) -> GateInfo {
-    GateInfo { gate, name, stage, default, note }
+    GateInfo { gate, name, stage, default, note: Some(note) }
 }
 
-const ALWAYS_COMPARED: &str = "members compare a digest of all they have applied, all the time";
+/// One that does what it says, and is off unless asked for.
+const fn alpha(gate: Gate, name: &'static str) -> GateInfo {
+    GateInfo { gate, name, stage: Stage::Alpha, default: false, note: None }
+}
+
 const CHECKPOINTS: &str = "remaining TTLs are always replicated and kept";
 
 /// Every gate, by name.
 pub const GATES: [GateInfo; 11] = [
-    gate(Gate::AllAlpha, "AllAlpha", Stage::Alpha, false, "no alpha gate changes anything here"),
+    alpha(Gate::AllAlpha, "AllAlpha"),
     gate(Gate::AllBeta, "AllBeta", Stage::Beta, false, "no beta gate changes anything here"),
-    gate(Gate::CompactHashCheck, "CompactHashCheck", Stage::Alpha, false, ALWAYS_COMPARED),
+    alpha(Gate::CompactHashCheck, "CompactHashCheck"),
     gate(
         Gate::FastLeaseKeepAlive,
         "FastLeaseKeepAlive",
@@ -89,7 +93,7 @@ pub const GATES: [GateInfo; 11] = [
         true,
         "a known lease is always renewed at once",
     ),
-    gate(Gate::InitialCorruptCheck, "InitialCorruptCheck", Stage::Alpha, false, ALWAYS_COMPARED),
+    alpha(Gate::InitialCorruptCheck, "InitialCorruptCheck"),
     gate(Gate::LeaseCheckpoint, "LeaseCheckpoint", Stage::Alpha, false, CHECKPOINTS),
     gate(Gate::LeaseCheckpointPersist, "LeaseCheckpointPersist", Stage::Alpha, false, CHECKPOINTS),
     gate(

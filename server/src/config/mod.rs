@@ -34,8 +34,8 @@ pub use help::{help, usage};
 pub use load::{Loaded, load};
 pub use types::{
     AllowedNames, AutoCompaction, Bootstrap, Certificate, CipherSuite, ClusterState, Compaction,
-    Config, Discovery, EngineKind, Http, InitialCluster, Keepalive, Limits, Listen, LogConfig,
-    LogFormat, LogLevel, LogOutput, Membership, MetricsLevel, Notice, Origins, PeerTls, PeerTrust,
-    Quota, Raft, Severity, Storage, Tls, TlsVersion, Warnings,
+    Config, Corruption, Discovery, EngineKind, Http, InitialCluster, Keepalive, Limits, Listen,
+    LogConfig, LogFormat, LogLevel, LogOutput, Membership, MetricsLevel, Notice, Origins, PeerTls,
+    PeerTrust, Quota, Raft, Severity, Storage, Tls, TlsVersion, Warnings,
 };
 pub use urls::{Scheme, Url};

@@ -8,12 +8,13 @@ use vetch_raft::ReadMode;
 use super::bootstrap;
 use super::error::ConfigError;
 use super::flags::Status;
+use super::gates::Gate;
 use super::settings::{Given, Settings};
 use super::tls;
 use super::types::{
-    AutoCompaction, Compaction, Config, EngineKind, Http, Keepalive, Limits, Listen, LogConfig,
-    LogFormat, LogLevel, LogOutput, Membership, MetricsLevel, Notice, Origins, Quota, Raft,
-    Severity, Storage, Warnings,
+    AutoCompaction, Compaction, Config, Corruption, EngineKind, Http, Keepalive, Limits, Listen,
+    LogConfig, LogFormat, LogLevel, LogOutput, Membership, MetricsLevel, Notice, Origins, Quota,
+    Raft, Severity, Storage, Warnings,
 };
 use super::urls::Url;
 use super::value::{Value, parse_duration};
@@ -48,6 +49,7 @@ pub(super) fn resolve(settings: &Settings, notices: Vec<Notice>) -> Result<Confi
         limits: limits(settings)?,
         keepalive: keepalive(settings)?,
         compaction: compaction(settings)?,
+        corruption: corruption(settings)?,
         watch_progress_notify_interval: duration(settings, "watch-progress-notify-interval")?
             .max(MIN_PROGRESS),
         warnings: Warnings {
@@ -235,6 +237,25 @@ fn compaction(settings: &Settings) -> Result<Compaction, ConfigError> {
     Ok(Compaction { auto, batch_limit, sleep_interval })
 }
 
+fn corruption(settings: &Settings) -> Result<Corruption, ConfigError> {
+    const COMPACTIONS: &str = "compact-hash-check-time";
+    let gates = settings.gates("feature-gates");
+    let every = duration(settings, "corrupt-check-time")?;
+    let nanos = u64::try_from(settings.nanos(COMPACTIONS)).unwrap_or(0);
+    if nanos == 0 {
+        let given = settings.all_given().find(|given| given.flag.name == COMPACTIONS);
+        let given = given.filter(|given| given.value != Value::Duration(0));
+        let text = given.map_or("0s", |given| &given.text);
+        return invalid(format!("--{COMPACTIONS} must be >0 (set to {text})"));
+    }
+    let compactions = gates.enabled(Gate::CompactHashCheck);
+    Ok(Corruption {
+        every: Some(every).filter(|every| !every.is_zero()),
+        compactions_every: compactions.then(|| Duration::from_nanos(nanos)),
+        initially: gates.enabled(Gate::InitialCorruptCheck),
+    })
+}
+
 fn auto_compaction(mode: &str, retention: &str) -> Result<AutoCompaction, String> {
     let number = retention.parse::<i64>().ok().filter(|number| *number >= 0);
     match (mode, number) {
@@ -340,8 +361,14 @@ fn advise(settings: &Settings, config: &Config, notices: &mut Vec<Notice>) {
                        --enable-grpc-gateway=false silences this line";
         warn(message, "--enable-grpc-gateway");
     }
+    if config.corruption.compactions_every.is_none() && settings.is_given("compact-hash-check-time")
+    {
+        let message = "setting has no effect without --feature-gates=CompactHashCheck=true";
+        warn(message, "--compact-hash-check-time");
+    }
     for (info, on) in config.feature_gates.iter().filter(|(info, on)| *on != info.default) {
-        let message = format!("feature gate has no effect: {}", info.note);
-        warn(&message, &format!("{}={on}", info.name));
+        if let Some(note) = info.note {
+            warn(&format!("feature gate has no effect: {note}"), &format!("{}={on}", info.name));
+        }
     }
 }

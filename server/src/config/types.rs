@@ -43,6 +43,8 @@ pub struct Config {
     pub keepalive: Keepalive,
     /// Compaction of history.
     pub compaction: Compaction,
+    /// Comparison of what members have stored.
+    pub corruption: Corruption,
     /// `--watch-progress-notify-interval`, at least 100 ms.
     pub watch_progress_notify_interval: Duration,
     /// From when on slowness is logged.
@@ -188,6 +190,18 @@ pub struct Compaction {
     pub batch_limit: usize,
     /// `--compaction-sleep-interval`: pause between batches.
     pub sleep_interval: Duration,
+}
+
+/// When what members have stored is read again and compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Corruption {
+    /// `--corrupt-check-time`, if at all: by the leader, everything.
+    pub every: Option<Duration>,
+    /// `--compact-hash-check-time`, with the gate `CompactHashCheck`: by the leader, what compactions have
+    /// hashed.
+    pub compactions_every: Option<Duration>,
+    /// The gate `InitialCorruptCheck`: by each member, before it serves.
+    pub initially: bool,
 }
 
 /// From when on slowness is logged.

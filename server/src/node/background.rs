@@ -12,6 +12,7 @@ use super::{gauges, maintain, promote, space};
 use crate::auto_compaction;
 use crate::compactor::Pace;
 use crate::config::Config;
+use crate::corruption;
 use crate::rpc::Api;
 use crate::rpc::stream_end::watch_leader;
 
@@ -53,6 +54,12 @@ impl<P: Platform> Background<P> {
         ];
         if config.membership.auto_promote_learners {
             endless.push(tokio::spawn(promote::run(replica.clone(), api.limits.members)));
+        }
+        if let Some(every) = config.corruption.every {
+            endless.push(tokio::spawn(corruption::check_histories(Arc::clone(api), every)));
+        }
+        if let Some(every) = config.corruption.compactions_every {
+            endless.push(tokio::spawn(corruption::check_compactions(Arc::clone(api), every)));
         }
         Self { endless, stopping: std::iter::once(leases).chain(compaction).collect() }
     }

@@ -23,6 +23,7 @@ use super::observer::Observer;
 use super::services::Services;
 use super::{Node, discovery, gauges, join, started};
 use crate::config::{ClusterState, Config, ConfigError, InitialCluster, Url};
+use crate::corruption;
 use crate::edge::connection::Ending;
 use crate::edge::tls::{Tls, TlsError};
 use crate::metrics::Metrics;
@@ -134,7 +135,7 @@ impl<P: Platform<Transport = GrpcTransport>> Node<P> {
     }
 }
 
-/// A member that has no answers yet: it has no leader, or is behind.
+/// A member that has no answers yet: it has no leader, is behind, or has still to be compared.
 struct WaitingForTheCluster<P: Platform> {
     api: Arc<Api<P>>,
     sockets: ClientSockets,
@@ -153,10 +154,15 @@ impl<P: Platform> WaitingForTheCluster<P> {
         let known = async {
             api.replica.published().await;
             set_cluster_version(&api).await;
+            !config.corruption.initially
+                || corruption::check_before_serving(&api, &config.data_dir).await
         };
-        tokio::select! {
-            () = known => {}
-            () = ending.drain.cancelled() => return,
+        let may_serve = tokio::select! {
+            may_serve = known => may_serve,
+            () = ending.drain.cancelled() => false,
+        };
+        if !may_serve {
+            return;
         }
         sockets.serve(&api, &config, tls.as_ref(), &ending, &connections);
         ready.cancel();

@@ -10,6 +10,7 @@ use vetch_proto::etcdserverpb::{
 use vetch_proto::vetchpb::proposal::Command;
 use vetch_raft::Platform;
 use vetch_storage::engine::Budget;
+use vetch_storage::view::HashKv;
 use vetch_storage::{Engine, NodeId, ReadView, Response, Revision};
 
 use super::api::{Api, encoded_len};
@@ -125,18 +126,27 @@ pub async fn hash_kv<P: Platform>(
     request: HashKvRequest,
 ) -> Result<HashKvResponse, Refusal> {
     let view = api.replica.view();
-    let (current, began) = (view.revision(), Instant::now());
-    let hashed =
-        tokio::task::spawn_blocking(move || view.hash_kv(Revision(request.revision))).await;
+    let current = view.revision();
+    let hash = hash_of(api, view, Revision(request.revision)).await?;
+    Ok(HashKvResponse {
+        header: Some(api.header(current)),
+        hash: hash.hash,
+        compact_revision: hash.compact_revision,
+        hash_revision: hash.hash_revision.get(),
+    })
+}
+
+/// `HashKV` of a view up to `revision`, away from the tasks of the runtime.
+pub(crate) async fn hash_of<P: Platform>(
+    api: &Api<P>,
+    view: ReadView<P::Engine>,
+    revision: Revision,
+) -> Result<HashKv, Refusal> {
+    let began = Instant::now();
+    let hashed = tokio::task::spawn_blocking(move || view.hash_kv(revision)).await;
     api.metrics.mvcc.hash_rev_duration.observe(Metrics::seconds(began.elapsed()));
     match hashed {
-        Ok(Ok(hash)) => Ok(HashKvResponse {
-            header: Some(api.header(current)),
-            hash: hash.hash,
-            compact_revision: hash.compact_revision,
-            hash_revision: hash.hash_revision.get(),
-        }),
-        Ok(Err(error)) => Err(api.read_failed(error)),
+        Ok(hash) => hash.map_err(|error| api.read_failed(error)),
         Err(_cancelled_at_shutdown) => Err(Refusal::Stopped),
     }
 }

@@ -15,7 +15,7 @@ use crate::member::{Engine, Member, get, put, until, within};
 
 /// Removes a key from the engine of a member that is down, and the checkpoint of the index that still
 /// knows it.
-fn forget(data_dir: &Path, key: &str) {
+pub(crate) fn forget(data_dir: &Path, key: &str) {
     let engine = Engine::open(&data_dir.join("member/engine"), Options::default()).unwrap();
     let holds = |bytes: &[u8]| bytes.windows(key.len()).any(|part| part == key.as_bytes());
     let mut changes = Vec::new();
@@ -35,7 +35,7 @@ fn forget(data_dir: &Path, key: &str) {
     }
 }
 
-async fn alarm(via: &Member, action: AlarmAction, member_id: u64) -> Vec<AlarmMember> {
+pub(crate) async fn alarm(via: &Member, action: AlarmAction, member_id: u64) -> Vec<AlarmMember> {
     let kind = if action == AlarmAction::Get { AlarmType::None } else { AlarmType::Corrupt };
     let request = AlarmRequest { action: action.into(), member_id, alarm: kind.into() };
     via.maintenance().await.alarm(request).await.unwrap().into_inner().alarms

@@ -3,6 +3,7 @@
 
 mod bootstrap;
 mod cluster;
+mod corruption;
 mod discovery;
 mod diverged;
 mod health;

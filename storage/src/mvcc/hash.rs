@@ -300,13 +300,18 @@ fn hash_stored<E: Engine>(reader: &Reader<'_, E>, mut hasher: Hasher) -> Result<
 
 /// The hash a compaction to this revision has taken, if it is one of the last ten.
 fn stored_hash<E: Engine>(engine: &E, revision: Revision) -> Result<Option<HashKv>, Fatal> {
-    let stored = stored_hashes(engine)?;
-    let found = stored.hashes.iter().find(|hash| hash.revision == revision.0);
-    Ok(found.map(|hash| HashKv {
-        hash: hash.hash,
-        compact_revision: hash.previous,
-        hash_revision: revision,
-    }))
+    let mut hashes = compaction_hashes(engine)?.into_iter();
+    Ok(hashes.find(|hash| hash.hash_revision == revision))
+}
+
+/// See `ReadView::compaction_hashes`.
+pub(crate) fn compaction_hashes<E: Engine>(engine: &E) -> Result<Vec<HashKv>, Fatal> {
+    let hash_kv = |stored: CompactionHash| HashKv {
+        hash: stored.hash,
+        compact_revision: stored.previous,
+        hash_revision: Revision(stored.revision),
+    };
+    Ok(stored_hashes(engine)?.hashes.into_iter().map(hash_kv).collect())
 }
 
 /// The hashes of the last compactions, oldest first.

@@ -7,7 +7,10 @@
 //! The leader asks whenever a regular position lies behind it, everybody once a period, and anybody at once
 //! who is told a digest that contradicts its own: so a leader whose own state is wrong is found, too. What
 //! one member says is heard on both sides of the exchange: nobody has to outlive its own verdict.
+//!
+//! What disks have lost or changed afterwards is found by reading it again (`history`), when somebody asks.
 
+mod history;
 mod judge;
 pub(crate) mod recent;
 mod verdict;
@@ -35,6 +38,7 @@ use super::Inner;
 use crate::platform::latest::{Latest, LatestReader};
 use crate::platform::{InstantOf, Platform};
 
+pub use history::NoHash;
 pub use judge::Divergence;
 pub(super) use vouch::Unvouched;
 

@@ -3,7 +3,6 @@
 use crate::config::flags::Flag;
 use crate::config::flags::Kind::{Bool, Duration, Int, Uint};
 
-const ALWAYS_COMPARED: &str = "members compare a digest of all they have applied, all the time";
 const FORGOTTEN: &str = "it has had no effect since etcd 0.5";
 
 pub(super) const FLAGS: &[Flag] = &[
@@ -11,16 +10,14 @@ pub(super) const FLAGS: &[Flag] = &[
         "corrupt-check-time",
         Duration,
         "0s",
-        "Time between comparisons of the members' data.",
-    )
-    .ignored(ALWAYS_COMPARED),
+        "Time between comparisons of all that members have stored, by the leader; 0 for never.",
+    ),
     Flag::new(
         "compact-hash-check-time",
         Duration,
         "1m",
-        "Time between comparisons of the members' compaction hashes.",
-    )
-    .ignored(ALWAYS_COMPARED),
+        "Time between comparisons of the members' compaction hashes, with the gate CompactHashCheck.",
+    ),
     Flag::new(
         "compaction-batch-limit",
         Int,

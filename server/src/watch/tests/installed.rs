@@ -61,9 +61,16 @@ impl Group {
             drop(api.leases.start(api.replica.clone(), api.metrics.lease.clone(), stop));
             member.api.replica.published().await;
         }
-        let leader = members.iter().position(|member| member.api.replica.status().is_leader);
-        let leader = leader.expect("a published member has a leader");
-        Self { network, members, leader, behind: (leader + 1) % 3 }
+        let mut group = Self { network, members, leader: 0, behind: 1 };
+        // A leader that the others know of already may not have heard of it yet.
+        group.until("led", |group| group.leads().is_some()).await;
+        group.leader = group.leads().expect("it leads still");
+        group.behind = (group.leader + 1) % 3;
+        group
+    }
+
+    fn leads(&self) -> Option<usize> {
+        self.members.iter().position(|member| member.api.replica.status().is_leader)
     }
 
     fn leader(&self) -> &Member {

@@ -365,3 +365,29 @@ fn a_leaders_wrong_state_is_not_put_in_use_by_a_new_member() {
         cluster.shutdown().await;
     });
 }
+
+/// What is asked of others by whoever reads everything again.
+#[test]
+fn the_stored_history_is_hashed_for_others_once_they_have_it() {
+    on_cluster(9, async {
+        let cluster = Cluster::start(9, 3).await;
+        let leader = cluster.leader().await;
+        cluster.load("some", 5).await;
+        let other = NodeId(cluster.follower().await);
+        let applied = cluster.replica(leader).propose(put("last", "")).await.unwrap();
+        let (revision, index) = (applied.revision, applied.id.index);
+        let replica = cluster.replica(leader);
+        let ask = |revision, index| replica.hash_of(other, revision, index, LONG);
+        let own = replica.view().hash_kv(revision).unwrap();
+        assert_eq!(ask(revision, index).await, Ok(own));
+        let unable = |asked: Result<_, NoHash>| match asked {
+            Err(NoHash::Unable(why)) => why,
+            asked => panic!("{asked:?}"),
+        };
+        let future = unable(ask(Revision(revision.0 + 1), index).await);
+        assert!(future.contains("in the future"), "{future}");
+        let behind = unable(ask(revision, LogIndex(index.0 + 100)).await);
+        assert!(behind.contains("has not applied"), "{behind}");
+        cluster.shutdown().await;
+    });
+}
