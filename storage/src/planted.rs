@@ -36,6 +36,8 @@ pub enum Planted {
     /// The end of a lease that one leader decided on is carried out by the next. Asked for at each of the
     /// fences that keep this out: where it is proposed, given up and applied.
     RevokeWithoutTermFence,
+    /// A leader that no quorum answers any more leads on.
+    LeadsWithoutQuorum,
     /// The last entry is applied once more after a restart.
     AppliesAgainAfterRestart,
     /// What an interrupted write left behind the log's end stays there.

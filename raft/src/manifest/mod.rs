@@ -52,6 +52,9 @@ pub struct Manifest {
     pub state: StateInUse,
     /// The state was found to be another than its cluster's; how.
     pub diverged: Option<String>,
+    /// How long, in milliseconds, leaders may rely on what this member has let them rely on, whatever
+    /// becomes of its process: so long the next one lets nobody else lead.
+    pub keeps_ms: u64,
 }
 
 /// Which of a member's states is in use.
@@ -127,6 +130,8 @@ struct Text {
     installed: u64,
     #[serde(default, skip_serializing_if = "is_unset")]
     diverged: Option<String>,
+    #[serde(default, skip_serializing_if = "is_unset")]
+    keeps_ms: u64,
 }
 
 fn is_unset<T: Default + PartialEq>(field: &T) -> bool {
@@ -153,6 +158,7 @@ impl Manifest {
             generation: self.state.generation,
             installed: self.state.installed.0,
             diverged: self.diverged.clone(),
+            keeps_ms: self.keeps_ms,
         };
         let json = serde_json::to_string(&text).expect("plain fields always serialize");
         format!("{json} {:08x}\n", crc32fast::hash(json.as_bytes())).into_bytes()
@@ -184,8 +190,8 @@ impl Manifest {
             instance: id(&text.instance_id)?,
         };
         let state = StateInUse { generation: text.generation, installed: LogIndex(text.installed) };
-        let Text { engine, initialized, joins, forcing, diverged, .. } = text;
-        Ok(Self { identity, engine, initialized, joins, forcing, state, diverged })
+        let Text { engine, initialized, joins, forcing, diverged, keeps_ms, .. } = text;
+        Ok(Self { identity, engine, initialized, joins, forcing, state, diverged, keeps_ms })
     }
 
     /// Refuses a directory of another engine.
@@ -218,6 +224,7 @@ mod tests {
             forcing: true,
             state: StateInUse { generation: 3, installed: LogIndex(77) },
             diverged: Some("member 1 differs".into()),
+            keeps_ms: 300,
         }
     }
 

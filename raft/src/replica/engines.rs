@@ -178,6 +178,11 @@ impl<P: Platform> Engines<P> {
         self.note(|manifest| Manifest { diverged, ..manifest }).await
     }
 
+    /// Notes what this member promises its leaders from now on.
+    pub(super) async fn promise(&self, keeps_ms: u64) -> Result<(), Fatal> {
+        self.note(|manifest| Manifest { keeps_ms, ..manifest }).await
+    }
+
     /// Replaces the manifest; the one place that does while the member runs.
     async fn note(&self, change: impl FnOnce(Manifest) -> Manifest) -> Result<(), Fatal> {
         let mut guard = self.manifest.lock().await;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use openraft::ServerState;
+use openraft::{RaftMetrics, ServerState};
 use openraft_rt::{AsyncRuntime, Instant, Select2, WatchReceiver};
 use parking_lot::Mutex;
 use vetch_storage::{NodeId, Term};
@@ -11,6 +11,7 @@ use vetch_storage::{NodeId, Term};
 use super::Inner;
 use crate::platform::latest::{Latest, LatestReader};
 use crate::platform::{InstantOf, Platform};
+use crate::types::TypeConfig;
 
 /// What the group's last message said about its leader.
 #[derive(Debug)]
@@ -189,19 +190,25 @@ pub(super) async fn follow<P: Platform>(inner: Arc<Inner<P>>) {
 
 impl<P: Platform> Inner<P> {
     /// The leader, only while it is known to have a quorum behind it: as long as it was heard from, or
-    /// a quorum heard from it, within an election timeout. openraft itself never steps down.
+    /// a quorum heard from it, within an election timeout.
     pub(super) fn leader_with_quorum(&self) -> Option<NodeId> {
         let leader = self.leadership.leader()?;
-        if leader == self.identity.member && self.progress.is_sole_voter() {
-            return Some(leader);
-        }
         let last = if leader == self.identity.member {
-            self.metrics.borrow_watched().last_quorum_acked.map(|acked| *acked)
+            let metrics = self.metrics.borrow_watched();
+            if self.is_only_voter_in(&metrics) {
+                return Some(leader);
+            }
+            metrics.last_quorum_acked.map(|acked| *acked)
         } else {
             self.leadership.last_heard()
         };
         let recent = last.is_some_and(|last| last.elapsed() < self.settings.election_timeout);
         recent.then_some(leader)
+    }
+
+    /// Whether this member decides alone. A second voter counts from when it is in the log, applied or not.
+    pub(super) fn is_only_voter_in(&self, metrics: &RaftMetrics<TypeConfig<P::Runtime>>) -> bool {
+        metrics.membership_config.membership().voter_ids().eq([self.identity.member.0])
     }
 
     /// Waits until the leader is another than `tried`, or for a heartbeat's time: the one that was

@@ -5,7 +5,7 @@
 //! - `service`: what this member does for its peers.
 //! - `read_index`, `progress`: linearizable reads, and what is applied.
 //! - `question`: what only the leader's services can answer.
-//! - `leadership`: who leads. `transfer`: another member made leader; `slow_disk`: when its disk stalls. `checkpoint`: the engine made durable, the log let go of.
+//! - `leadership`: who leads. `heartbeat`: as long as a quorum answers. `transfer`: another member made leader; `slow_disk`: when its disk stalls. `checkpoint`: the engine made durable, the log let go of.
 //! - [`membership`]: who is in the group. `force`: a group of one made of what is left of another.
 //! - `engines`: where its states are. `receive`: a whole state from the leader.
 //! - `compare`: whether all members have made the same of the log.
@@ -48,6 +48,7 @@ pub(crate) mod engines;
 mod error;
 mod force;
 mod forward;
+mod heartbeat;
 mod leadership;
 pub mod membership;
 pub(crate) mod progress;
@@ -127,7 +128,7 @@ pub(crate) struct Inner<P: Platform> {
     hashing: tokio::sync::Mutex<()>,
     /// The group knows this member's name and client URLs.
     published: Latest<bool>,
-    /// Long enough after the start to vote: see `config::vote_hold`.
+    /// Long enough after the start to vote: what was promised before it has been kept.
     may_vote: Latest<bool>,
     backlog: Arc<Backlog>,
     /// How often this member gave leadership away for its slow disk.

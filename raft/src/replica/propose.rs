@@ -49,7 +49,8 @@ impl<P: Platform> Inner<P> {
                 Attempt::NotLeader if term.is_some() => return Err(ProposeError::NoLeader),
                 Attempt::NotLeader => {
                     let news = self.await_leader(leader);
-                    if P::Runtime::timeout_at(deadline, news).await.is_err() {
+                    let late = P::Runtime::timeout_at(deadline, news).await.is_err();
+                    if late || InstantOf::<P>::now() >= deadline {
                         return Err(ProposeError::NoLeader);
                     }
                 }
@@ -81,7 +82,8 @@ impl<P: Platform> Inner<P> {
             Ok(Ok(answer)) => outcome::<P>(answer),
             // openraft let go of the waiter: it stops.
             Ok(Err(_)) => Attempt::Done(Err(ProposeError::Stopped)),
-            Err(_) if self.leadership.leading() == led_in => {
+            // As in etcd, that nobody leads any more is no change of leaders.
+            Err(_) if led_in == self.leadership.leading() || self.leadership.leader().is_none() => {
                 Attempt::Done(Err(ProposeError::TimedOut))
             }
             Err(_) => Attempt::Done(Err(ProposeError::TimedOutLeaderChanged)),

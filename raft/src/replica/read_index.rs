@@ -2,6 +2,7 @@
 
 use std::mem;
 use std::sync::Arc;
+use std::time::Duration;
 
 use openraft::LinearizerOption;
 use openraft::error::{LinearizableReadError, RaftError};
@@ -9,9 +10,9 @@ use openraft::raft::ReadPolicy;
 use openraft_rt::{AsyncRuntime, Instant, WatchReceiver};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
-use vetch_storage::{LogIndex, Planted};
+use vetch_storage::{LogIndex, NodeId, Planted};
 
-use super::{Inner, ReadIndexError, config};
+use super::{Inner, ReadIndexError, ReadMode, config};
 use crate::platform::{InstantOf, Platform};
 use crate::types::log_index;
 
@@ -134,6 +135,19 @@ impl<P: Platform> Inner<P> {
         }
     }
 
+    /// How old a confirmation this member's reads may rely on; not at all as long as a voter has not
+    /// promised to keep it.
+    fn read_lease(&self) -> Option<Duration> {
+        if self.settings.read_mode == ReadMode::ReadIndex {
+            return None;
+        }
+        let metrics = self.metrics.borrow_watched();
+        let voters = metrics.membership_config.membership().voter_ids().map(NodeId);
+        let others = voters.filter(|id| *id != self.identity.member);
+        let shortest = others.map(|id| self.peers.promise_of(id)).min();
+        config::read_lease(&self.settings, shortest.unwrap_or(Duration::MAX))
+    }
+
     /// As [`confirm_read_index`](Self::confirm_read_index), on the leader; `None` when this member
     /// does not lead.
     pub(super) async fn confirm_leading(
@@ -141,7 +155,7 @@ impl<P: Platform> Inner<P> {
         deadline: InstantOf<P>,
     ) -> Result<Option<LogIndex>, ReadIndexError> {
         // openraft asks its quorum itself when what it has from it is older than that.
-        let option = match config::read_lease(&self.settings) {
+        let option = match self.read_lease() {
             None => LinearizerOption::from(ReadPolicy::ReadIndex),
             Some(lease) => LinearizerOption::new(Some(lease), true),
         };

@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream};
 use futures::{FutureExt, StreamExt};
-use openraft_rt::{AsyncRuntime, Instant};
+use openraft_rt::{AsyncRuntime, Instant, Select2};
 use vetch_proto::vetchpb::peer_reply::Reply;
 use vetch_proto::vetchpb::peer_request::Request;
 use vetch_proto::vetchpb::refusal::Reason;
@@ -17,11 +17,13 @@ use vetch_proto::vetchpb::{
 use vetch_storage::{NodeId, Term};
 
 use super::propose::Attempt;
-use super::{Inner, ProposeError, ReadIndexError};
+use super::{Inner, ProposeError, ReadIndexError, config};
 use crate::platform::{InstantOf, Platform};
 use crate::transport::PeerService;
 use crate::transport::wire::{self, Unreadable, refuse};
-use crate::types::rpc::{StreamAppendError, StreamAppendResult};
+use crate::types::rpc::{
+    AppendEntriesRequest, AppendEntriesResponse, StreamAppendError, StreamAppendResult,
+};
 use crate::types::{EncodedProposal, raft_index};
 
 /// The replica as its peers see it.
@@ -57,12 +59,12 @@ impl<P: Platform> Inner<P> {
         match request.request.ok_or(Unreadable("its request")).map_err(unreadable)? {
             Request::Heartbeat(append) => {
                 let append = wire::decode_append(append).map_err(unreadable)?;
-                let mut results =
-                    Box::pin(self.raft.stream_append(stream::once(async { append }).boxed()));
-                let result = results.next().await.and_then(Result::ok).ok_or_else(stopping)?;
+                let result = self.hear(append).await?;
                 self.note_leader(&result);
-                let instance = self.peers.roster.instance();
-                Ok(Reply::Heartbeat(wire::encode_append_result::<P::Runtime>(instance, &result)))
+                Ok(Reply::Heartbeat(wire::encode_append_result::<P::Runtime>(
+                    self.signed(),
+                    &result,
+                )))
             }
             Request::Vote(_) | Request::PreVote(_) if !self.may_vote.get() => Err(refuse(
                 Reason::Unspecified,
@@ -93,6 +95,39 @@ impl<P: Platform> Inner<P> {
             Request::Compare(digests) => Ok(self.take_digests(from, digests)),
             Request::Hash(request) => self.give_hash(request).await,
         }
+    }
+
+    /// Takes a heartbeat.
+    ///
+    /// openraft answers when its disk has all that it was given before. That this member has heard its
+    /// leader, and follows it, is true before, and a leader whose followers' disks stall has not lost them:
+    /// what is late for the disk is answered from openraft's state, as of after the heartbeat.
+    async fn hear(
+        &self,
+        beat: AppendEntriesRequest<P::Runtime>,
+    ) -> Result<StreamAppendResult<P::Runtime>, Refusal> {
+        let (vote, prev) = (beat.vote, beat.prev_log_id);
+        let mut taken = Box::pin(self.raft.append_entries(beat));
+        let pause = P::Runtime::sleep(self.settings.heartbeat_interval / 10);
+        let response = match P::Runtime::select2(&mut taken, pause).await {
+            Select2::First(response) => response,
+            Select2::Second(()) => {
+                let follows = self.raft.with_raft_state(move |state| *state.vote_ref() == vote);
+                match P::Runtime::select2(&mut taken, Box::pin(follows)).await {
+                    Select2::First(response) => response,
+                    Select2::Second(Ok(true)) => return Ok(Ok(prev)),
+                    Select2::Second(_) => taken.await,
+                }
+            }
+        };
+        Ok(match response.map_err(|_stopped| stopping())? {
+            AppendEntriesResponse::Success => Ok(prev),
+            AppendEntriesResponse::PartialSuccess(upto) => Ok(upto),
+            AppendEntriesResponse::Conflict => {
+                Err(StreamAppendError::Conflict(prev.ok_or_else(stopping)?))
+            }
+            AppendEntriesResponse::HigherVote(vote) => Err(StreamAppendError::HigherVote(vote)),
+        })
     }
 
     /// Whether to listen to whoever says `hello`: it is who it should be, and was not removed.
@@ -161,10 +196,10 @@ impl<P: Platform> Inner<P> {
         self: Arc<Self>,
         mut requests: BoxStream<'static, AppendRequest>,
     ) -> BoxStream<'static, AppendReply> {
-        let instance = self.peers.roster.instance();
+        let (instance, keeps_ms) = self.signed();
         let refused = move |refusal| {
             let outcome = Some(append_reply::Outcome::Refused(refusal));
-            stream::once(async move { AppendReply { instance, outcome } }).boxed()
+            stream::once(async move { AppendReply { instance, keeps_ms, outcome } }).boxed()
         };
         let Some(first) = requests.next().await else { return stream::empty().boxed() };
         if let Err(refusal) = self.admit(first.hello.as_ref()).await {
@@ -185,12 +220,17 @@ impl<P: Platform> Inner<P> {
             .map(move |result| {
                 let Ok(result) = result else {
                     let outcome = Some(append_reply::Outcome::Refused(stopping()));
-                    return AppendReply { instance, outcome };
+                    return AppendReply { instance, keeps_ms, outcome };
                 };
                 self.note_leader(&result);
-                wire::encode_append_result::<P::Runtime>(instance, &result)
+                wire::encode_append_result::<P::Runtime>((instance, keeps_ms), &result)
             })
             .boxed()
+    }
+
+    /// What every answer to a leader says of this member: which instance it is, and what it promises.
+    fn signed(&self) -> (u64, u64) {
+        (self.peers.roster.instance(), config::promise_ms(&self.settings))
     }
 
     /// A leader has spoken, unless openraft knows a newer one.

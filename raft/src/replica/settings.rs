@@ -28,8 +28,6 @@ pub struct Settings {
 }
 
 /// How a leader makes sure, for a linearizable read, that it still leads.
-///
-/// **All members must be set alike:** what one member's reads rely on, the others have to keep.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ReadMode {
     /// A quorum confirms it, after the read has come (Raft dissertation, section 6.4). Relies on no
@@ -37,7 +35,7 @@ pub enum ReadMode {
     #[default]
     ReadIndex,
     /// A quorum confirmed it so lately that none of them may have let another lead since (section
-    /// 6.4.1); without such a confirmation, as `ReadIndex`.
+    /// 6.4.1); without such a confirmation, or while a voter is set otherwise, as `ReadIndex`.
     ///
     /// Linearizable as long as no member's monotonic clock runs slower than another's by more than a
     /// quarter, and none stands still while the others' go on, as that of a suspended virtual machine

@@ -21,6 +21,7 @@ pub(crate) struct Running<P: Platform> {
     pub(super) checkpoints: JoinHandle<P>,
     pub(super) membership: JoinHandle<P>,
     pub(super) comparison: JoinHandle<P>,
+    pub(super) heartbeat: JoinHandle<P>,
     /// Dropped to end the checkpoints, after a last one.
     pub(super) stop_checkpoints: oneshot::Sender<()>,
     /// Resolves when the applier, and with it the last writer of the engine, is gone.
@@ -50,6 +51,7 @@ pub(super) async fn shutdown<P: Platform>(inner: &Arc<Inner<P>>) {
     drop(running.serving);
     drop(running.membership.await);
     drop(running.comparison.await);
+    drop(running.heartbeat.await);
     drop(running.supervisor.await);
     drop(running.applier_gone.await);
     inner.engines.close().await;

@@ -28,6 +28,7 @@ use super::compare::recent::Recent;
 use super::compare::{Comparison, compare_states};
 use super::engines::Engines;
 use super::force::force_new_cluster;
+use super::heartbeat::beat;
 use super::leadership::{Leadership, follow};
 use super::membership::tend;
 use super::progress::Progress;
@@ -121,6 +122,8 @@ struct Parts<P: Platform> {
     lock: DirLock,
     /// Members that are known before the log says so.
     known: Vec<Member>,
+    /// How long it may let nobody lead, for what it promised in its last life.
+    hold: Duration,
 }
 
 /// See [`Replica::open`].
@@ -139,6 +142,7 @@ pub(super) async fn open<P: Platform>(
         forcing: false,
         state: StateInUse::default(),
         diverged: None,
+        keeps_ms: 0,
     };
     let mut manifest = read_or_make(&platform, &*home, fresh).await?;
     refuse_diverged(&*home, &mut manifest, &data_dir, bootstrap).await?;
@@ -168,8 +172,26 @@ pub(super) async fn open<P: Platform>(
         force_new_cluster(&*home, &mut manifest, &log, &machine, random).await?;
     }
     let known = peers;
-    let parts =
-        Parts { settings, data_dir, manifest, machine, log, disk, home, observer, lock, known };
+    let hold = Duration::from_millis(manifest.keeps_ms);
+    let promise = config::promise_ms(&settings);
+    if promise > manifest.keeps_ms {
+        // On disk before a leader hears of it.
+        manifest.keeps_ms = promise;
+        manifest::store(&*home, &manifest).await?;
+    }
+    let parts = Parts {
+        settings,
+        data_dir,
+        manifest,
+        machine,
+        log,
+        disk,
+        home,
+        observer,
+        lock,
+        known,
+        hold,
+    };
     let replica = spawn(platform, parts).await?;
     if is_alone(&replica).await {
         // Peers are heard only when everything is applied: what a lone voter's log says of them holds,
@@ -218,12 +240,22 @@ fn addresses<E: vetch_storage::Engine>(
 }
 
 async fn spawn<P: Platform>(platform: P, parts: Parts<P>) -> Result<Replica<P>, OpenError> {
-    let Parts { settings, data_dir, manifest, machine, log, disk, home, observer, lock, known } =
-        parts;
+    let Parts {
+        settings,
+        data_dir,
+        manifest,
+        machine,
+        log,
+        disk,
+        home,
+        observer,
+        lock,
+        known,
+        hold,
+    } = parts;
     let (identity, has_begun) = (manifest.identity, manifest.initialized);
-    let raft_config =
-        config::raft_config(&settings).map_err(|error| OpenError::Settings(error.to_string()))?;
-    let vote_hold = config::vote_hold(&settings);
+    let raft_config = config::raft_config(&settings, !hold.is_zero())
+        .map_err(|error| OpenError::Settings(error.to_string()))?;
     let (progress, marks) = (Arc::<Progress>::default(), Arc::<SnapshotMarks>::default());
     let awaited = Arc::new(Awaited::new(platform.random()));
     let recent = Arc::<Recent>::default();
@@ -276,14 +308,14 @@ async fn spawn<P: Platform>(platform: P, parts: Parts<P>) -> Result<Replica<P>, 
         comparison: Comparison::new(recent),
         hashing: tokio::sync::Mutex::new(()),
         published: Latest::new(false),
-        may_vote: Latest::new(vote_hold.is_none()),
+        may_vote: Latest::new(hold.is_zero()),
         backlog,
         handed_over: AtomicU64::new(0),
         stop,
         running: Mutex::new(None),
     });
     inner.raft.run();
-    if let Some(hold) = vote_hold {
+    if !hold.is_zero() {
         drop(P::Runtime::spawn(let_vote(Arc::downgrade(&inner), hold)));
     }
     let (stop_checkpoints, stopped) = oneshot::channel();
@@ -293,6 +325,7 @@ async fn spawn<P: Platform>(platform: P, parts: Parts<P>) -> Result<Replica<P>, 
         checkpoints: P::Runtime::spawn(checkpoints.run(stopped)),
         membership: P::Runtime::spawn(tend(Arc::clone(&inner), beginning)),
         comparison: P::Runtime::spawn(compare_states(Arc::clone(&inner))),
+        heartbeat: P::Runtime::spawn(beat(Arc::clone(&inner))),
         stop_checkpoints,
         applier_gone,
         serving: None,
@@ -302,18 +335,30 @@ async fn spawn<P: Platform>(platform: P, parts: Parts<P>) -> Result<Replica<P>, 
     Ok(Replica { inner })
 }
 
-/// Lets a member that has just started vote, and campaign, when it may.
+/// Lets a member that has just started vote, and campaign, when what it promised in its last life, which is
+/// in no memory any more, has been kept.
 async fn let_vote<P: Platform>(inner: Weak<Inner<P>>, hold: Duration) {
     P::Runtime::sleep(hold).await;
-    if let Some(inner) = inner.upgrade() {
-        inner.may_vote.set(true);
-        inner.raft.runtime_config().elect(true);
+    let Some(inner) = inner.upgrade() else { return };
+    inner.may_vote.set(true);
+    inner.raft.runtime_config().elect(true);
+    let promise = config::promise_ms(&inner.settings);
+    if Duration::from_millis(promise) < hold
+        && let Err(fatal) = inner.engines.promise(promise).await
+        && !inner.stop.has_begun()
+    {
+        inner.stop.raise(fatal);
     }
 }
 
 /// How long to wait for peers. A stalled stream costs a catch-up, so it has longer than a heartbeat.
 fn timing(settings: &Settings) -> Timing {
-    Timing { longest_pause: settings.heartbeat_interval, stall: settings.election_timeout }
+    let Settings { heartbeat_interval, election_timeout, .. } = *settings;
+    Timing {
+        longest_pause: heartbeat_interval,
+        heartbeat: heartbeat_interval,
+        stall: election_timeout,
+    }
 }
 
 /// The fatal error openraft ended with.

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use futures::stream::{self, BoxStream};
+use futures::stream::{self, BoxStream, FuturesUnordered};
 use futures::{Stream, StreamExt};
 use openraft::error::ReplicationClosed;
 use openraft::network::{Backoff, RPCOption, RaftNetworkFactory, RaftNetworkV2};
@@ -88,14 +88,27 @@ impl<P: Platform> Client<P> {
         option: &RPCOption,
     ) -> Result<StreamAppendResult<P::Runtime>, RpcError<P::Runtime>> {
         let request = Request::Heartbeat(wire::encode_append(request));
-        // As long as openraft waits itself, which is one interval: an answer that takes most of it is
-        // worth as much as a quick one, and without it the leader would lose its quorum.
-        let within = option.hard_ttl();
-        let answer = self.peers.call(&self.control, self.target, request, within).await;
+        // As long as openraft waits itself: without the answer the leader would lose its quorum.
+        let answer = self.ask_again(request, option.hard_ttl()).await;
         let Reply::Heartbeat(reply) = answer.map_err(|error| rpc_error(&error))? else {
             return Err(unexpected());
         };
+        self.peers.note_promise(self.target, &reply);
         wire::decode_append_reply(reply).map_err(|refusal| refused_rpc(&refusal))
+    }
+
+    /// Says the same again after each interval, until there is an answer to any of it: each says that the
+    /// peer was there after the first was sent. So what is lost costs an interval, and what takes longer
+    /// than that under way is waited for all the same.
+    async fn ask_again(&self, request: Request, within: Duration) -> Result<Reply, AskError> {
+        let mut asked = FuturesUnordered::new();
+        loop {
+            asked.push(self.peers.call(&self.control, self.target, request.clone(), within));
+            let pause = P::Runtime::sleep(self.peers.timing.heartbeat);
+            if let Select2::First(Some(answer)) = P::Runtime::select2(asked.next(), pause).await {
+                return answer;
+            }
+        }
     }
 
     fn replicate<S>(&self, requests: S) -> Replies<'static, P::Runtime>
@@ -142,6 +155,7 @@ impl<P: Platform> Peers<P> {
             pause.failed();
             rpc_error(&error)
         })?;
+        self.note_promise(target, &reply);
         match wire::decode_append_reply(reply) {
             Ok(result) => {
                 pause.succeeded();

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use vetch_proto::vetchpb::peer_reply::Reply;
 use vetch_proto::vetchpb::peer_request::Request;
 use vetch_proto::vetchpb::refusal::Reason;
-use vetch_proto::vetchpb::{PeerReply, PeerRequest, Refusal};
+use vetch_proto::vetchpb::{AppendReply, PeerReply, PeerRequest, Refusal};
 use vetch_storage::NodeId;
 
 use super::feed::Feeds;
@@ -45,6 +45,8 @@ pub(crate) struct Peers<P: Platform> {
     pub(crate) feeds: Feeds<P::Runtime>,
     /// The last refusal by each peer, so that each is said once.
     refusals: Mutex<BTreeMap<NodeId, String>>,
+    /// What each peer's last answer to this leader has promised.
+    promises: Mutex<BTreeMap<NodeId, Duration>>,
     /// Who could not be reached the last time, and is reported.
     lost: Mutex<BTreeSet<NodeId>>,
 }
@@ -54,6 +56,8 @@ pub(crate) struct Peers<P: Platform> {
 pub(crate) struct Timing {
     /// A peer that could not be reached is tried again after this at the latest.
     pub(crate) longest_pause: Duration,
+    /// A heartbeat without an answer is said again after this.
+    pub(crate) heartbeat: Duration,
     /// A stream whose oldest request has waited this long for its reply is given up.
     pub(crate) stall: Duration,
 }
@@ -76,6 +80,7 @@ impl<P: Platform> Peers<P> {
             forwards: Mutex::default(),
             feeds: Feeds::default(),
             refusals: Mutex::default(),
+            promises: Mutex::default(),
             lost: Mutex::default(),
         }
     }
@@ -133,6 +138,16 @@ impl<P: Platform> Peers<P> {
             Some(reply) => Ok(reply),
             None => Err(AskError::Refused(wire::unreadable(&Unreadable("its reply")))),
         }
+    }
+
+    pub(super) fn note_promise(&self, target: NodeId, reply: &AppendReply) {
+        self.promises.lock().insert(target, Duration::from_millis(reply.keeps_ms));
+    }
+
+    /// For how long after it has heard of this leader `peer` lets nobody else lead, whatever happens to
+    /// it; nothing as long as it has not said so.
+    pub(crate) fn promise_of(&self, peer: NodeId) -> Duration {
+        self.promises.lock().get(&peer).copied().unwrap_or_default()
     }
 
     fn report_lost(&self, target: NodeId, reason: &str) {

@@ -69,8 +69,9 @@ pub(crate) fn decode_append<R: AsyncRuntime>(
     })
 }
 
+/// The reply of a member with this instance that makes this promise.
 pub(crate) fn encode_append_result<R: AsyncRuntime>(
-    instance: u64,
+    (instance, keeps_ms): (u64, u64),
     result: &StreamAppendResult<R>,
 ) -> AppendReply {
     let outcome = match result {
@@ -84,7 +85,7 @@ pub(crate) fn encode_append_result<R: AsyncRuntime>(
             append_reply::Outcome::HigherVote(encode_vote(vote))
         }
     };
-    AppendReply { instance, outcome: Some(outcome) }
+    AppendReply { instance, keeps_ms, outcome: Some(outcome) }
 }
 
 /// A reply's outcome: openraft's, or the peer's refusal.

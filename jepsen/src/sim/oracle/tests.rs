@@ -43,7 +43,8 @@ fn append(term: u64, leader: u64, prev: u64, entries: Vec<bytes::Bytes>) -> Appe
 
 fn matched(term: u64, index: u64) -> AppendReply {
     let upto = Some(LogPosition { term, index });
-    AppendReply { instance: 1, outcome: Some(append_reply::Outcome::Matched(Matched { upto })) }
+    let outcome = Some(append_reply::Outcome::Matched(Matched { upto }));
+    AppendReply { instance: 1, outcome, ..AppendReply::default() }
 }
 
 fn vote(term: u64, candidate: u64) -> (PeerRequest, PeerReply) {

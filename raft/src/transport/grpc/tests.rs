@@ -31,7 +31,11 @@ impl PeerService for Echo {
         requests: BoxStream<'static, AppendRequest>,
     ) -> BoxStream<'static, AppendReply> {
         let outcome = Some(append_reply::Outcome::Matched(Matched { upto: None }));
-        let reply = move |(at, _)| AppendReply { instance: at, outcome: outcome.clone() };
+        let reply = move |(at, _)| AppendReply {
+            instance: at,
+            outcome: outcome.clone(),
+            ..AppendReply::default()
+        };
         stream::iter(0..).zip(requests).map(reply).boxed()
     }
 }

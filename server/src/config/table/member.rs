@@ -157,7 +157,7 @@ pub(super) const VETCH: &[Flag] = &[
         "read-index",
         "How a leader makes sure that it leads before a linearizable read: it asks a quorum each time, or \
          relies on the clocks of all members, none of which may run slower than another's by more than a \
-         quarter, or stand still. Must be the same on all members.",
+         quarter, or stand still. Clocks are relied on only while all voters are set so.",
     ),
     Flag::new(
         "auto-promote-learners",

@@ -87,31 +87,106 @@ fn a_lease_is_over_before_anybody_else_leads() {
     }
 }
 
-/// A follower that restarts has forgotten that it heard from its leader a moment ago, and another one
-/// has been waiting for its vote.
+impl Cluster {
+    /// A follower is started anew with these settings right after it has heard from its leader, which hears
+    /// from nobody from then on. Another one has been asking for its vote for so long already.
+    async fn restart_voter(&mut self, asking: Duration, settings: Settings, context: &str) -> u64 {
+        let old = self.leader().await;
+        let (voter, candidate) = (1 + old % 3, 1 + (old + 1) % 3);
+        let cut = |cluster: &Self, other| {
+            cluster.network.cut(NodeId(old), NodeId(other));
+            cluster.network.cut(NodeId(other), NodeId(old));
+        };
+        cut(self, candidate);
+        SimRuntime::sleep(asking).await;
+        cut(self, voter);
+        self.kill(voter);
+        self.settings = settings;
+        self.boot(voter).await;
+        let served = self.reads_beside_writes(old, candidate, context).await;
+        self.network.heal();
+        self.leader().await;
+        self.converged(context).await;
+        served
+    }
+}
+
+/// It has forgotten that it heard from its leader a moment ago. At some of the moments the other one's next
+/// question comes before the leader's lease is over.
 #[test]
 fn a_restarted_voter_keeps_what_it_let_its_leader_rely_on() {
-    for seed in 0..6 {
-        on_cluster(seed, async {
-            let mut cluster = Cluster::start_with(seed, 3, leased()).await;
-            let old = cluster.leader().await;
-            let (voter, candidate) = (1 + old % 3, 1 + (old + 1) % 3);
-            let cut = |one, other| {
-                cluster.network.cut(NodeId(one), NodeId(other));
-                cluster.network.cut(NodeId(other), NodeId(one));
-            };
-            cut(old, candidate);
-            SimRuntime::sleep(Duration::from_secs(3)).await;
-            cut(old, voter);
-            cluster.kill(voter);
-            cluster.boot(voter).await;
-            let context = format!("seed {seed}");
-            let via = if seed % 2 == 0 { voter } else { candidate };
-            let served = cluster.reads_beside_writes(old, via, &context).await;
+    for moment in 0..16 {
+        on_cluster(moment, async {
+            let mut cluster = Cluster::start_with(moment, 3, leased()).await;
+            let asking = Duration::from_millis(3_000 + 30 * moment);
+            let context = format!("moment {moment}");
+            let served = cluster.restart_voter(asking, leased(), &context).await;
             assert!(served > 10, "{context}: {served} reads by lease");
-            cluster.network.heal();
-            cluster.leader().await;
-            cluster.converged(&context).await;
+            cluster.shutdown().await;
+        });
+    }
+}
+
+/// As above, and it is set to promise nothing from then on: what it promised before it keeps.
+#[test]
+fn a_voter_restarted_in_the_other_mode_keeps_what_it_promised_before() {
+    for moment in 0..16 {
+        on_cluster(moment, async {
+            let mut cluster = Cluster::start_with(moment, 3, leased()).await;
+            let asking = Duration::from_millis(3_000 + 30 * moment);
+            let context = format!("moment {moment}");
+            let served = cluster.restart_voter(asking, Settings::for_tests(), &context).await;
+            assert!(served > 10, "{context}: {served} reads by lease");
+            cluster.shutdown().await;
+        });
+    }
+}
+
+/// A voter that keeps nothing over its restarts says so; no lease is counted on it.
+#[test]
+fn a_leader_asks_for_each_read_as_long_as_one_voter_is_set_otherwise() {
+    on_cluster(3, async {
+        let mut cluster = Cluster::start_with(3, 3, leased()).await;
+        let odd = cluster.follower().await;
+        let leader = cluster.leader().await;
+        for (settings, leased_reads) in [(Settings::for_tests(), false), (leased(), true)] {
+            cluster.kill(odd);
+            cluster.settings = settings;
+            cluster.boot(odd).await;
+            cluster.put(leader, &format!("{leased_reads}")).await.unwrap();
+            // Its answers have told what it promises.
+            SimRuntime::sleep(Duration::from_secs(2)).await;
+            assert_eq!(cluster.leader().await, leader);
+            let before = cluster.network.dials();
+            for _ in 0..200 {
+                cluster.replica(leader).linearizable_view().await.unwrap();
+            }
+            let dials = cluster.network.dials() - before;
+            assert_eq!(dials < 20, leased_reads, "{dials} messages for 200 reads");
+        }
+        cluster.check("set alike again").await;
+        cluster.shutdown().await;
+    });
+}
+
+/// In the other mode, where it is not promised that a restarted voter waits, nothing is relied on either.
+#[test]
+fn voters_that_promise_nothing_are_not_relied_on() {
+    for moment in 0..16 {
+        on_cluster(moment, async {
+            let mut cluster = Cluster::start(moment, 3).await;
+            let leader = cluster.follower().await;
+            cluster.kill(leader);
+            cluster.settings = leased();
+            cluster.boot(leader).await;
+            let old = cluster.leader().await;
+            cluster.put(old, "begun").await.unwrap();
+            cluster.replica(leader).published().await;
+            SimRuntime::sleep(Duration::from_secs(1)).await;
+            cluster.replica(old).transfer_leadership(NodeId(leader)).await.unwrap();
+            let asking = Duration::from_millis(3_000 + 30 * moment);
+            let context = format!("moment {moment}");
+            cluster.restart_voter(asking, Settings::for_tests(), &context).await;
             cluster.shutdown().await;
         });
     }

@@ -8,6 +8,7 @@ mod identity;
 mod lease_reads;
 mod membership;
 mod partition;
+mod quorum;
 mod serving;
 mod slow_disk;
 mod snapshots;

@@ -70,28 +70,6 @@ fn a_follower_that_was_cut_off_disturbs_nobody_when_it_returns() {
     });
 }
 
-/// The leader is heard but hears nothing: it learns of its successor or steps aside, and the group
-/// goes on either way.
-#[test]
-fn a_leader_that_is_deaf_is_replaced_or_ignored() {
-    on_cluster(2, async {
-        let cluster = Cluster::start(2, 3).await;
-        let old = cluster.leader().await;
-        for id in (1..=3).filter(|id| *id != old) {
-            cluster.network.cut(NodeId(id), NodeId(old));
-        }
-        let refused = cluster.replica(old).propose(put("k", "v")).await;
-        assert!(refused.is_err(), "{refused:?}");
-        assert!(cluster.replica(old).read_index().await.is_err());
-        assert_eq!(cluster.replica(old).status().leader, None);
-        cluster.network.heal();
-        cluster.leader().await;
-        cluster.load("healed", 5).await;
-        cluster.converged("healed").await;
-        cluster.shutdown().await;
-    });
-}
-
 /// Two of three are cut off from each other and both hear the third.
 #[test]
 fn a_partial_partition_leaves_a_working_majority() {

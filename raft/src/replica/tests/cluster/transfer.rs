@@ -44,6 +44,54 @@ fn a_transfer_that_cannot_succeed_is_not_begun() {
     });
 }
 
+/// The second of two that stops hands over all the same: whoever is left leads at once when the first is
+/// back, and nobody waits for an election.
+#[test]
+fn a_leader_hands_over_even_to_one_that_will_be_alone() {
+    for seed in 0..3 {
+        on_cluster(seed, async {
+            let mut cluster = Cluster::start(seed, 3).await;
+            let gone = cluster.follower().await;
+            cluster.kill(gone);
+            let leader = cluster.leader().await;
+            let other = 6 - leader - gone;
+            cluster.put(leader, "before").await.unwrap();
+            let stopping = cluster.replicas.remove(&leader).unwrap();
+            let began = SimInstant::now();
+            stopping.shutdown().await;
+            let took = began.elapsed();
+            assert!(took < Duration::from_millis(500), "seed {seed}: it stops in {took:?}");
+            assert_eq!(cluster.replica(other).inner.leadership.leader(), Some(NodeId(other)));
+            cluster.boot(leader).await;
+            let began = SimInstant::now();
+            cluster.put(leader, "after").await.unwrap();
+            let took = began.elapsed();
+            assert!(took < Duration::from_millis(500), "seed {seed}: a gap of {took:?}");
+            assert_eq!(cluster.leader().await, other, "seed {seed}");
+            cluster.boot(gone).await;
+            cluster.check(&format!("seed {seed}")).await;
+            cluster.shutdown().await;
+        });
+    }
+}
+
+/// With nobody left to hand over to it stops at once.
+#[test]
+fn a_leader_without_others_stops_at_once() {
+    on_cluster(6, async {
+        let mut cluster = Cluster::start(6, 3).await;
+        let leader = cluster.leader().await;
+        for id in (1..=3).filter(|id| *id != leader) {
+            cluster.kill(id);
+        }
+        SimRuntime::sleep(Duration::from_secs(3)).await;
+        let began = SimInstant::now();
+        cluster.replica(leader).shutdown().await;
+        let took = began.elapsed();
+        assert!(took < Duration::from_millis(500), "it stops in {took:?}");
+    });
+}
+
 /// A leader that stops in order hands over first: writers wait for a round trip, not for an election.
 #[test]
 fn a_rolling_restart_is_hardly_noticed() {
