@@ -3,19 +3,15 @@
 //! All compares, nested ones included, are evaluated against the state before the transaction; that
 //! fixes the path. Then every operation on the path is checked against the same state. Only then does
 //! anything run, and nothing that runs can fail.
+//!
+//! - `shape`: what is refused before the log. `compare`: whether a compare holds.
 
-use std::collections::BTreeSet;
-
-use bytes::Bytes;
-use vetch_proto::etcdserverpb::compare::{CompareResult, CompareTarget, TargetUnion};
 use vetch_proto::etcdserverpb::request_op::Request;
 use vetch_proto::etcdserverpb::{
-    Compare, PutRequest, RangeRequest, RequestOp, ResponseHeader, ResponseOp, TxnRequest,
-    TxnResponse, response_op,
+    PutRequest, RangeRequest, RequestOp, ResponseHeader, ResponseOp, TxnRequest, TxnResponse,
+    response_op,
 };
 
-use super::index::IndexEntry;
-use super::key_range::KeyRange;
 use super::range::RangePlan;
 use super::reader::Reader;
 use crate::engine::Engine;
@@ -23,115 +19,12 @@ use crate::error::{ApplyError, Fatal, ReadError};
 use crate::lease::LeaseTable;
 use crate::types::{LeaseId, Revision};
 
-/// Why a transaction must not enter the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum TxnFault {
-    /// A list is longer than allowed; a nested transaction may use what its parent's longest list
-    /// leaves.
-    #[error("too many operations in a transaction")]
-    TooManyOps,
-    /// A compare or operation without a key.
-    #[error("key is empty")]
-    EmptyKey,
-    /// An operation without content.
-    #[error("operation is empty")]
-    EmptyOp,
-    /// One branch puts a key twice, or puts a key it deletes.
-    #[error("duplicate key in a transaction")]
-    DuplicateKey,
-}
+mod compare;
+mod shape;
 
-/// Checks the shape of a transaction: list lengths, keys present, no key changed twice in a branch.
-/// A function of the request alone, for use before the log; what concerns single operations beyond
-/// their keys is the caller's.
-pub fn check_txn(txn: &TxnRequest, max_ops: usize) -> Result<(), TxnFault> {
-    check_lists(txn, max_ops)?;
-    check_overlap(&txn.success)?;
-    check_overlap(&txn.failure)?;
-    Ok(())
-}
+use compare::holds;
 
-fn check_lists(txn: &TxnRequest, max_ops: usize) -> Result<(), TxnFault> {
-    let longest = txn.compare.len().max(txn.success.len()).max(txn.failure.len());
-    let Some(budget) = max_ops.checked_sub(longest) else { return Err(TxnFault::TooManyOps) };
-    if txn.compare.iter().any(|compare| compare.key.is_empty()) {
-        return Err(TxnFault::EmptyKey);
-    }
-    for op in txn.success.iter().chain(&txn.failure) {
-        let key = match &op.request {
-            None => return Err(TxnFault::EmptyOp),
-            Some(Request::RequestTxn(nested)) => {
-                check_lists(nested, budget)?;
-                continue;
-            }
-            Some(Request::RequestRange(range)) => &range.key,
-            Some(Request::RequestPut(put)) => &put.key,
-            Some(Request::RequestDeleteRange(delete)) => &delete.key,
-        };
-        if key.is_empty() {
-            return Err(TxnFault::EmptyKey);
-        }
-    }
-    Ok(())
-}
-
-/// What a list of operations may change.
-#[derive(Default)]
-struct Changed<'a> {
-    puts: BTreeSet<&'a Bytes>,
-    deletes: Vec<KeyRange>,
-}
-
-impl<'a> Changed<'a> {
-    fn deletes(&self, key: &Bytes) -> bool {
-        self.deletes.iter().any(|range| match range {
-            // etcd does not see an open end here; a stricter check would refuse what it accepts.
-            KeyRange::From(_) => false,
-            KeyRange::Single(_) | KeyRange::HalfOpen { .. } => range.contains(key),
-        })
-    }
-
-    fn add_puts(
-        &mut self,
-        puts: &BTreeSet<&'a Bytes>,
-        may_meet: &BTreeSet<&'a Bytes>,
-    ) -> Result<(), TxnFault> {
-        for key in puts {
-            if (self.puts.contains(key) && !may_meet.contains(key)) || self.deletes(key) {
-                return Err(TxnFault::DuplicateKey);
-            }
-            self.puts.insert(key);
-        }
-        Ok(())
-    }
-}
-
-/// The order of the checks matters and is etcd's: this level's deletes, then each nested transaction
-/// (whose deletes count for those after it), then this level's puts.
-fn check_overlap(ops: &[RequestOp]) -> Result<Changed<'_>, TxnFault> {
-    let mut changed = Changed::default();
-    for op in ops {
-        if let Some(Request::RequestDeleteRange(delete)) = &op.request {
-            changed.deletes.push(KeyRange::new(delete.key.clone(), delete.range_end.clone()));
-        }
-    }
-    for op in ops {
-        if let Some(Request::RequestTxn(nested)) = &op.request {
-            let then = check_overlap(&nested.success)?;
-            let otherwise = check_overlap(&nested.failure)?;
-            changed.add_puts(&then.puts, &BTreeSet::new())?;
-            changed.add_puts(&otherwise.puts, &then.puts)?;
-            changed.deletes.extend(then.deletes);
-            changed.deletes.extend(otherwise.deletes);
-        }
-    }
-    for op in ops {
-        if let Some(Request::RequestPut(put)) = &op.request {
-            changed.add_puts(&BTreeSet::from([&put.key]), &BTreeSet::new())?;
-        }
-    }
-    Ok(changed)
-}
+pub use shape::{TxnFault, check_txn};
 
 /// The outcome of every transaction on the taken path: outer first, then nested ones in order.
 #[derive(Debug)]
@@ -191,83 +84,6 @@ fn choose<E: Engine>(
         }
     }
     Ok(())
-}
-
-/// Whether a compare holds for every key of its range. An empty range is one absent key; an absent
-/// key has zero for everything but its value, for which no comparison holds.
-fn holds<E: Engine>(reader: &Reader<'_, E>, compare: &Compare) -> Result<bool, Fatal> {
-    let range = KeyRange::new(compare.key.clone(), compare.range_end.clone());
-    if let KeyRange::Single(key) = &range {
-        return match reader.live(key) {
-            Some(entry) => entry_holds(reader, compare, key, &entry),
-            None => Ok(absent_holds(compare)),
-        };
-    }
-    let mut empty = true;
-    for (key, entry) in reader.index.range(&range).filter(|(_, entry)| !entry.tombstone) {
-        empty = false;
-        if !entry_holds(reader, compare, &key, &entry)? {
-            return Ok(false);
-        }
-    }
-    Ok(!empty || absent_holds(compare))
-}
-
-fn entry_holds<E: Engine>(
-    reader: &Reader<'_, E>,
-    compare: &Compare,
-    key: &Bytes,
-    entry: &IndexEntry,
-) -> Result<bool, Fatal> {
-    let ordering = match CompareTarget::try_from(compare.target) {
-        Ok(CompareTarget::Value) => {
-            let wanted = match &compare.target_union {
-                Some(TargetUnion::Value(value)) => value.as_ref(),
-                Some(_) | None => &[],
-            };
-            reader.version(key, entry.modified)?.value.as_ref().cmp(wanted)
-        }
-        Ok(CompareTarget::Version) => entry.version.0.cmp(&number(compare)),
-        Ok(CompareTarget::Create) => entry.created.0.cmp(&number(compare)),
-        Ok(CompareTarget::Mod) => entry.modified.main.0.cmp(&number(compare)),
-        Ok(CompareTarget::Lease) => entry.lease.0.cmp(&number(compare)),
-        Err(_unknown) => std::cmp::Ordering::Equal,
-    };
-    Ok(ordering_holds(compare, ordering))
-}
-
-fn absent_holds(compare: &Compare) -> bool {
-    match CompareTarget::try_from(compare.target) {
-        Ok(CompareTarget::Value) => false,
-        Ok(
-            CompareTarget::Version
-            | CompareTarget::Create
-            | CompareTarget::Mod
-            | CompareTarget::Lease,
-        ) => ordering_holds(compare, 0.cmp(&number(compare))),
-        Err(_unknown) => ordering_holds(compare, std::cmp::Ordering::Equal),
-    }
-}
-
-/// The number to compare with; 0 when the union is absent or of another target.
-fn number(compare: &Compare) -> i64 {
-    match (CompareTarget::try_from(compare.target), &compare.target_union) {
-        (Ok(CompareTarget::Version), Some(TargetUnion::Version(number)))
-        | (Ok(CompareTarget::Create), Some(TargetUnion::CreateRevision(number)))
-        | (Ok(CompareTarget::Mod), Some(TargetUnion::ModRevision(number)))
-        | (Ok(CompareTarget::Lease), Some(TargetUnion::Lease(number))) => *number,
-        (_, _) => 0,
-    }
-}
-
-fn ordering_holds(compare: &Compare, ordering: std::cmp::Ordering) -> bool {
-    match CompareResult::try_from(compare.result) {
-        Ok(CompareResult::Equal) => ordering.is_eq(),
-        Ok(CompareResult::NotEqual) => ordering.is_ne(),
-        Ok(CompareResult::Greater) => ordering.is_gt(),
-        Ok(CompareResult::Less) => ordering.is_lt(),
-        Err(_unknown) => true,
-    }
 }
 
 fn check_branch<E: Engine>(
