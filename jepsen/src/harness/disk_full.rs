@@ -2,24 +2,25 @@
 //! everything else goes on, and once there is space again writes resume by themselves. Then it is full
 //! to the last byte, which no refusal can prevent: what was acknowledged stays, the server says what
 //! is wrong, and after a restart it goes on.
+//!
+//! `disk`: what is filled. `writer`: who fills it.
+
+mod disk;
+mod writer;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
 
 use super::connection::Connection;
 use super::error::HarnessError;
 use super::server::{Server, ServerSpec};
 use super::tool::{Report, ServerArgs};
-use crate::history::{Answer, Blob, Delete, KeyRange, LeaseId, Op, Outcome, Put, Range, Revision};
-use std::collections::BTreeMap;
-use std::fmt;
-use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::Duration;
+use crate::history::Outcome;
+use disk::{Disk, MIB, remove};
+use writer::{VALUE_BYTES, Writer};
 
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Failed writes in a row after which the disk counts as full.
-const FAILURES: usize = 5;
-const VALUE_BYTES: usize = 64 << 10;
-const MIB: u64 = 1 << 20;
 
 /// One filling of a small disk.
 #[derive(Clone, Debug)]
@@ -110,14 +111,7 @@ pub async fn fill_disk(plan: &DiskFull) -> Result<DiskFullReport, HarnessError> 
 
     let ballast = disk.fill_but(0)?;
     writer.delete(&mut connection, attempts).await;
-    let stopped = settled(&mut server, &mut connection, &writer).await?.0;
-    let log = server.log_text();
-    if !log.lines().any(|line| speaks_of_space(line) && line.contains("restart")) {
-        findings.push("the log does not say that the disk is full and what to do".to_owned());
-    }
-    if !stopped {
-        findings.push("it did not stop when the disk was full to the last byte".to_owned());
-    }
+    let stopped = until_stopped(&mut server, &mut connection, &writer, &mut findings).await?;
     remove(ballast)?;
     let recovered = recover(&spec, server, &mut writer).await;
     findings.extend(recovered.err().map(|error| format!("after space was freed: {error}")));
@@ -131,8 +125,22 @@ pub async fn fill_disk(plan: &DiskFull) -> Result<DiskFullReport, HarnessError> 
     })
 }
 
-fn remove(ballast: PathBuf) -> Result<(), HarnessError> {
-    std::fs::remove_file(ballast).map_err(HarnessError::io("remove the ballast"))
+/// The disk is full to the last byte: the server must stop, and say why.
+async fn until_stopped(
+    server: &mut Server,
+    connection: &mut Connection,
+    writer: &Writer,
+    findings: &mut Vec<String>,
+) -> Result<bool, HarnessError> {
+    let stopped = settled(server, connection, writer).await?.0;
+    let log = server.log_text();
+    if !log.lines().any(|line| speaks_of_space(line) && line.contains("restart")) {
+        findings.push("the log does not say that the disk is full and what to do".to_owned());
+    }
+    if !stopped {
+        findings.push("it did not stop when the disk was full to the last byte".to_owned());
+    }
+    Ok(stopped)
 }
 
 /// Growth is refused: reads, deletions and compaction must go on, and `/health` must say why.
@@ -228,174 +236,4 @@ fn speaks_of_space(text: &str) -> bool {
     ["no space left", "space exceeded", "nospace", "disk is full", "out of disk"]
         .iter()
         .any(|words| text.contains(words))
-}
-
-/// Writes keys once each and remembers which were acknowledged.
-struct Writer {
-    next: usize,
-    acknowledged: BTreeMap<String, Revision>,
-    /// Of the last deletion.
-    deleted: Revision,
-    errors: Vec<String>,
-    lost: Vec<String>,
-}
-
-impl Writer {
-    fn new() -> Self {
-        let (errors, lost) = (Vec::new(), Vec::new());
-        let acknowledged = BTreeMap::new();
-        Self { next: 0, acknowledged, deleted: Revision::EMPTY_STORE, errors, lost }
-    }
-
-    /// Writes up to `count` keys, fewer if the disk turns out to be full.
-    async fn write(&mut self, connection: &mut Connection, count: usize) {
-        let mut failures = 0;
-        for _ in 0..count {
-            let key = format!("{:05}", self.next);
-            self.next += 1;
-            match self.put(connection, &key).await {
-                Outcome::Ok(_) => failures = 0,
-                Outcome::Fail(why) | Outcome::Unknown(why) => {
-                    failures += 1;
-                    self.note(why);
-                }
-            }
-            if failures == FAILURES {
-                return;
-            }
-        }
-    }
-
-    async fn put(&mut self, connection: &mut Connection, key: &str) -> Outcome {
-        let put = Put { value: value(key), key: key.into(), lease: LeaseId::NONE, prev_kv: false };
-        let outcome = connection.call(&Op::Put(put), PATIENCE).await;
-        if let Outcome::Ok(response) = &outcome {
-            self.acknowledged.insert(key.to_owned(), response.revision);
-        }
-        outcome
-    }
-
-    /// Deletes up to `count` of the newest keys until one fails; how many.
-    async fn delete(&mut self, connection: &mut Connection, count: usize) -> usize {
-        let mut keys: Vec<String> = self.acknowledged.keys().cloned().collect();
-        // The first one is read again and again.
-        keys.drain(..1);
-        for (deleted, key) in keys.into_iter().rev().take(count).enumerate() {
-            let range = KeyRange::single(key.as_str());
-            match connection.call(&Op::Delete(Delete { range, prev_kv: false }), PATIENCE).await {
-                Outcome::Ok(response) => {
-                    self.acknowledged.remove(&key);
-                    self.deleted = response.revision;
-                }
-                Outcome::Fail(why) | Outcome::Unknown(why) => {
-                    // It may be deleted or not.
-                    self.acknowledged.remove(&key);
-                    self.note(why);
-                    return deleted;
-                }
-            }
-        }
-        count
-    }
-
-    fn last_revision(&self) -> Revision {
-        self.acknowledged.values().copied().fold(self.deleted, Ord::max)
-    }
-
-    fn note(&mut self, why: String) {
-        if !self.errors.contains(&why) {
-            self.errors.push(why);
-        }
-    }
-
-    async fn read(&self, connection: &mut Connection, key: &str) -> Result<Answer, String> {
-        let range = KeyRange::single(key);
-        let range = Range { range, revision: None, serializable: false };
-        match connection.call(&Op::Range(range), PATIENCE).await {
-            Outcome::Ok(response) => Ok(response.answer),
-            Outcome::Fail(why) | Outcome::Unknown(why) => Err(why),
-        }
-    }
-
-    async fn verify(&mut self, connection: &mut Connection) {
-        for (key, revision) in &self.acknowledged {
-            let found = self.read(connection, key).await;
-            let intact = matches!(&found, Ok(Answer::Range { kvs, .. }) if kvs.len() == 1
-                && kvs[0].value == value(key) && kvs[0].mod_revision == *revision);
-            if !intact {
-                let text: String = format!("{found:?}").chars().take(200).collect();
-                self.lost.push(format!("{key}, acknowledged at {revision}, is now {text}"));
-            }
-        }
-    }
-}
-
-/// Does not compress: a linear congruential sequence started from the key.
-fn value(key: &str) -> Blob {
-    let mut state = key.bytes().fold(1_u64, |state, byte| state * 31 + u64::from(byte));
-    let bytes = (0..VALUE_BYTES).map(|_| {
-        state =
-            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        state.to_be_bytes()[0]
-    });
-    Blob::from(bytes.collect::<bytes::Bytes>())
-}
-
-/// A small disk in memory, unmounted when dropped.
-struct Disk {
-    path: PathBuf,
-}
-
-impl Disk {
-    /// The inner error says why this machine cannot mount one.
-    fn mount(path: &Path, mib: u64) -> Result<Result<Self, String>, HarnessError> {
-        std::fs::create_dir(path).map_err(HarnessError::io("make a mount point"))?;
-        let mount = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &format!("size={mib}m"), "vetch-disk-full"])
-            .arg(path)
-            .output();
-        Ok(match mount {
-            Ok(output) if output.status.success() => Ok(Self { path: path.to_owned() }),
-            Ok(output) => Err(format!(
-                "a tmpfs cannot be mounted here: {}",
-                String::from_utf8_lossy(&output.stderr).trim()
-            )),
-            Err(error) => Err(format!("mount cannot be run: {error}")),
-        })
-    }
-
-    /// Writes a file that leaves only `room` bytes.
-    fn fill_but(&self, room: u64) -> Result<PathBuf, HarnessError> {
-        let path = self.path.join("ballast");
-        let failed = || HarnessError::io("write the ballast");
-        let mut file = std::fs::File::create(&path).map_err(failed())?;
-        let chunk = vec![0xa5; usize::try_from(MIB).expect("small")];
-        // Asked again each time: the server takes space meanwhile.
-        while self.free()? > room + MIB {
-            file.write_all(&chunk).map_err(failed())?;
-        }
-        if room == 0 {
-            // To the last byte.
-            while file.write_all(&chunk[..4096]).is_ok() {}
-        }
-        Ok(path)
-    }
-
-    fn free(&self) -> Result<u64, HarnessError> {
-        let stat = rustix::fs::statvfs(&self.path)
-            .map_err(|error| HarnessError::io("ask for free space")(error.into()))?;
-        Ok(stat.f_bavail * stat.f_frsize)
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        // Lazily: a killed server may not have let go of its files yet.
-        let unmounted = Command::new("umount").arg("--lazy").arg(&self.path).status();
-        debug_assert!(
-            unmounted.is_ok_and(|status| status.success()),
-            "{} stays",
-            self.path.display()
-        );
-    }
 }
