@@ -29,6 +29,7 @@ use tokio::task::LocalSet;
 
 use crate::args::{Args, Group, Side};
 use crate::bench::Bench;
+use crate::disk::SyncTimes;
 use crate::ports::Ports;
 use crate::report::{Report, Row, table};
 use crate::rows::{big, get, join, keepalive, kill, leases, put, three, txn, watch};
@@ -66,6 +67,29 @@ struct Summary<'a> {
     rows: &'a [Row],
 }
 
+/// What servers and load have to share, before either runs.
+struct Machine {
+    cores: usize,
+    load_average: f64,
+    syncs: SyncTimes,
+}
+
+impl Machine {
+    fn look(dir: &Path) -> Result<Self> {
+        let syncs = disk::sync_times(dir)?;
+        let cores = std::thread::available_parallelism()?.get();
+        Ok(Self { cores, load_average: procfs::load_average()?, syncs })
+    }
+}
+
+/// What came of a run.
+struct Outcome {
+    rows: Vec<Row>,
+    failures: Vec<String>,
+    syncs_after: SyncTimes,
+    seconds: f64,
+}
+
 async fn run(args: Args) -> Result<ExitCode> {
     let start = Instant::now();
     let dir = args.dir.clone().unwrap_or_else(|| PathBuf::from("target/compare"));
@@ -77,56 +101,73 @@ async fn run(args: Args) -> Result<ExitCode> {
     let programs = programs.collect::<Result<Vec<_>>>()?;
     let report = Report::new(args.quick);
     let mut bench = Bench { args, programs, report };
-    let before = disk::sync_times(&dir)?;
-    let cores = std::thread::available_parallelism()?.get();
+    let machine = Machine::look(&dir)?;
+    announce(&bench, &machine)?;
+    let failures = measure(&mut bench).await;
+    let syncs_after = disk::sync_times(&dir)?;
+    let (rows, seconds) = (bench.report.rows(), start.elapsed().as_secs_f64());
+    let outcome = Outcome { rows, failures, syncs_after, seconds };
+    print(&outcome)?;
+    if let Some(file) = &bench.args.json {
+        let summary = summary(&bench, &machine, &outcome)?;
+        fs::write(file, serde_json::to_vec_pretty(&summary)?)
+            .with_context(|| file.display().to_string())?;
+    }
+    let missed = bench.args.check && outcome.rows.iter().any(Row::missed);
+    let failed = missed || !outcome.failures.is_empty();
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Says what is measured, and where.
+fn announce(bench: &Bench, machine: &Machine) -> Result<()> {
     let mut out = std::io::stdout();
     for program in &bench.programs {
         writeln!(out, "{}: {}", program.side.name(), program.version()?)?;
     }
-    let load = procfs::load_average()?;
+    let Machine { cores, load_average, syncs } = machine;
     writeln!(
         out,
-        "{cores} cores, shared by server and load; load average before the run {load}; \
+        "{cores} cores, shared by server and load; load average before the run {load_average}; \
          fdatasync p50 {:.0} µs, longest {:.1} ms",
-        before.p50, before.longest
+        syncs.p50, syncs.longest
     )?;
     if bench.args.quick {
         writeln!(out, "quick: 100 k keys for 1 M, short rounds; musts on 1 M keys not judged")?;
     }
-    let failures = measure(&mut bench).await;
-    let after = disk::sync_times(&dir)?;
-    let rows = bench.report.rows();
-    let seconds = start.elapsed().as_secs_f64();
+    Ok(())
+}
+
+fn print(outcome: &Outcome) -> Result<()> {
+    let mut out = std::io::stdout();
     writeln!(
         out,
-        "\n{}\nfdatasync after the run: p50 {:.0} µs, longest {:.1} ms; ran {seconds:.0} s",
-        table(&rows),
-        after.p50,
-        after.longest
+        "\n{}\nfdatasync after the run: p50 {:.0} µs, longest {:.1} ms; ran {:.0} s",
+        table(&outcome.rows),
+        outcome.syncs_after.p50,
+        outcome.syncs_after.longest,
+        outcome.seconds
     )?;
-    for failure in &failures {
+    for failure in &outcome.failures {
         writeln!(out, "FAILED {failure}")?;
     }
-    if let Some(file) = &bench.args.json {
-        let version = |side| bench.programs.iter().find(|p| p.side == side).map(Program::version);
-        let summary = Summary {
-            etcd: version(Side::Etcd).transpose()?,
-            vetch: version(Side::Vetch).transpose()?,
-            cores,
-            load_average_before: load,
-            fdatasync_p50_us: before.p50,
-            fdatasync_longest_ms: before.longest.max(after.longest),
-            quick: bench.args.quick,
-            rounds: bench.args.rounds(),
-            seconds,
-            failures: &failures,
-            rows: &rows,
-        };
-        fs::write(file, serde_json::to_vec_pretty(&summary)?)
-            .with_context(|| file.display().to_string())?;
-    }
-    let missed = bench.args.check && rows.iter().any(Row::missed);
-    Ok(if missed || !failures.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(())
+}
+
+fn summary<'a>(bench: &Bench, machine: &Machine, outcome: &'a Outcome) -> Result<Summary<'a>> {
+    let version = |side| bench.programs.iter().find(|p| p.side == side).map(Program::version);
+    Ok(Summary {
+        etcd: version(Side::Etcd).transpose()?,
+        vetch: version(Side::Vetch).transpose()?,
+        cores: machine.cores,
+        load_average_before: machine.load_average,
+        fdatasync_p50_us: machine.syncs.p50,
+        fdatasync_longest_ms: machine.syncs.longest.max(outcome.syncs_after.longest),
+        quick: bench.args.quick,
+        rounds: bench.args.rounds(),
+        seconds: outcome.seconds,
+        failures: &outcome.failures,
+        rows: &outcome.rows,
+    })
 }
 
 /// Runs all groups asked for; one that fails does not keep the others from running.
