@@ -101,7 +101,8 @@ impl<P: Platform> Inner<P> {
     ///
     /// openraft answers when its disk has all that it was given before. That this member has heard its
     /// leader, and follows it, is true before, and a leader whose followers' disks stall has not lost them:
-    /// what is late for the disk is answered from openraft's state, as of after the heartbeat.
+    /// what is late for the disk is answered from openraft's state, as of after the heartbeat. Such an answer
+    /// says of no entry that it is durable.
     async fn hear(
         &self,
         beat: AppendEntriesRequest<P::Runtime>,
@@ -115,7 +116,7 @@ impl<P: Platform> Inner<P> {
                 let follows = self.raft.with_raft_state(move |state| *state.vote_ref() == vote);
                 match P::Runtime::select2(&mut taken, Box::pin(follows)).await {
                     Select2::First(response) => response,
-                    Select2::Second(Ok(true)) => return Ok(Ok(prev)),
+                    Select2::Second(Ok(true)) => return Ok(Ok(None)),
                     Select2::Second(_) => taken.await,
                 }
             }

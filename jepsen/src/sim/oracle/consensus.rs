@@ -155,10 +155,10 @@ impl Consensus {
                 }
                 Vec::new()
             }
-            (Some(Request::Heartbeat(_)), Some(Reply::Heartbeat(given))) => {
-                // That entries are on disk only an answer to entries says: leaders take from that to a
-                // heartbeat when it was sent, and who follows answers it while its disk stalls.
-                self.took_without_memory(from, given).into_iter().collect()
+            (Some(Request::Heartbeat(beat)), Some(Reply::Heartbeat(given))) => {
+                let took = self.took_without_memory(from, given);
+                self.append_answered(from, beat.vote.map_or(0, |vote| vote.term), given);
+                took.into_iter().collect()
             }
             (Some(_) | None, Some(_) | None) => Vec::new(),
         }

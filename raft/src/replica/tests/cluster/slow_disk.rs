@@ -1,7 +1,15 @@
 //! Disks that stall under the log.
 
+use vetch_proto::vetchpb::append_reply::Outcome;
+use vetch_proto::vetchpb::peer_reply::Reply;
+use vetch_proto::vetchpb::peer_request::Request;
+use vetch_proto::vetchpb::{LogPosition, PeerReply, PeerRequest};
+
 use super::*;
 use crate::disk::sim::Fault;
+use crate::replica::service::Service;
+use crate::transport::{PeerService, wire};
+use crate::types::rpc::AppendEntriesRequest;
 
 impl Cluster {
     /// The next write of this member's log takes so much longer.
@@ -166,6 +174,51 @@ fn a_leader_whose_disk_does_not_come_back_hands_over() {
             cluster.shutdown().await;
         });
     }
+}
+
+/// A follower answers its leader before its disk has what it was given, and says no more than that it
+/// follows.
+#[test]
+fn an_answer_to_a_heartbeat_calls_nothing_durable_that_waits_for_the_disk() {
+    on_cluster(8, async {
+        let cluster = Cluster::start(8, 3).await;
+        let (leader, follower) = (cluster.leader().await, cluster.follower().await);
+        cluster.stall(follower, Duration::from_secs(5));
+        cluster.put(leader, "waits").await.unwrap();
+        let log =
+            |id| cluster.replica(id).inner.raft.with_raft_state(|s| s.log_ids.last().copied());
+        let given = log(leader).await.unwrap();
+        while log(follower).await.unwrap() != given {
+            SimRuntime::sleep(Duration::from_millis(1)).await;
+        }
+        let raft = &cluster.replica(leader).inner.raft;
+        let vote = raft.with_raft_state(|state| *state.vote_ref()).await.unwrap();
+        let hello = cluster.replica(leader).inner.peers.roster.hello(NodeId(follower));
+        let service = Service(Arc::clone(&cluster.replica(follower).inner));
+        let upto = async || -> Option<LogPosition> {
+            let beat = AppendEntriesRequest::<SimRuntime> {
+                vote,
+                prev_log_id: given,
+                entries: Vec::new(),
+                leader_commit: None,
+            };
+            let request = Some(Request::Heartbeat(wire::encode_append(&beat)));
+            let answer = service.call(PeerRequest { hello: Some(hello), request }).await;
+            let PeerReply { reply: Some(Reply::Heartbeat(reply)), .. } = answer else {
+                panic!("{answer:?}")
+            };
+            let Some(Outcome::Matched(matched)) = reply.outcome else { panic!("{reply:?}") };
+            matched.upto
+        };
+        let asked = SimInstant::now();
+        assert_eq!(upto().await, None);
+        assert!(asked.elapsed() < Duration::from_secs(1), "it does not wait for the disk");
+        SimRuntime::sleep(Duration::from_secs(6)).await;
+        assert_eq!(upto().await.map(|upto| upto.index), given.map(|given| given.index));
+        drop(service);
+        cluster.check("at the end").await;
+        cluster.shutdown().await;
+    });
 }
 
 /// To hand over would only add an election that nobody can win.
