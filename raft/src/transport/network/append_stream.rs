@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -21,22 +21,40 @@ type Requests = BoxStream<'static, AppendRequest>;
 /// 0.10.0-alpha.37 makes all streams to one peer from one shared place: until then the old stream would
 /// take what is meant for the next one, which then takes up what it was told before the old one, perhaps
 /// at a position that the log has lost meanwhile.
-pub(super) struct Gate(Arc<Mutex<Option<Requests>>>);
+pub(super) struct Gate(Arc<Mutex<Gated>>);
+
+struct Gated {
+    /// `None` once the gate is shut.
+    requests: Option<Requests>,
+    /// Who carries them, and waits for the next.
+    carrier: Option<Waker>,
+}
 
 pub(super) fn gated(requests: Requests) -> (Requests, Gate) {
-    let shared = Arc::new(Mutex::new(Some(requests)));
+    let shared = Arc::new(Mutex::new(Gated { requests: Some(requests), carrier: None }));
     let gate = Gate(Arc::clone(&shared));
-    let poll = move |context: &mut Context<'_>| match &mut *shared.lock() {
-        Some(requests) => requests.poll_next_unpin(context),
-        None => Poll::Ready(None),
+    let poll = move |context: &mut Context<'_>| {
+        let Gated { requests, carrier } = &mut *shared.lock();
+        let Some(requests) = requests else { return Poll::Ready(None) };
+        let next = requests.poll_next_unpin(context);
+        *carrier = next.is_pending().then(|| context.waker().clone());
+        next
     };
     (stream::poll_fn(poll).boxed(), gate)
 }
 
 impl Drop for Gate {
     fn drop(&mut self) {
-        let requests = self.0.lock().take();
+        let (requests, carrier) = {
+            let mut gated = self.0.lock();
+            (gated.requests.take(), gated.carrier.take())
+        };
         drop(requests);
+        // Nothing else would tell it: it would keep the stream, and the peer at its other end, for as long
+        // as the connection lasts.
+        if let Some(carrier) = carrier {
+            carrier.wake();
+        }
     }
 }
 
@@ -77,4 +95,34 @@ pub(super) fn give_up_when_stalled<R: AsyncRuntime>(
         }
     };
     stream::unfold(Some(replies), next).boxed()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::task::Wake;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Woken(AtomicBool);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Who is not told carries an ended stream, and all it holds, for as long as the connection lasts.
+    #[test]
+    fn who_waits_for_requests_is_told_that_there_are_no_more() {
+        let (mut requests, gate) = gated(stream::pending().boxed());
+        let woken = Arc::<Woken>::default();
+        let waker = Arc::clone(&woken).into();
+        let mut context = Context::from_waker(&waker);
+        assert_eq!(requests.poll_next_unpin(&mut context), Poll::Pending);
+        drop(gate);
+        assert!(woken.0.load(Ordering::Relaxed));
+        assert_eq!(requests.poll_next_unpin(&mut context), Poll::Ready(None));
+    }
 }
