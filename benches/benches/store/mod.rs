@@ -24,7 +24,7 @@ pub(crate) fn fjall(dir: &Path) -> Arc<FjallEngine> {
 }
 
 pub(crate) fn open<E: Engine>(engine: Arc<E>, checkpoints: Option<&Path>) -> StateMachine<E> {
-    let options = Options { checkpoint_dir: checkpoints.map(Path::to_owned) };
+    let options = Options { checkpoint_dir: checkpoints.map(Path::to_owned), ..Options::default() };
     StateMachine::open(engine, options).expect("the state machine opens")
 }
 

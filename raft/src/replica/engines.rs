@@ -18,7 +18,7 @@ use vetch_storage::{Fatal, LogIndex};
 use super::compare::Divergence;
 use super::stop::Stop;
 use crate::disk::{Disk, DiskError};
-use crate::manifest::{self, Manifest, StateInUse};
+use crate::manifest::{self, DirLock, Manifest, StateInUse};
 use crate::platform::Platform;
 
 /// The first state's directory; those that were received have a number behind it.
@@ -41,15 +41,17 @@ fn name(generation: u64) -> String {
     if generation == 0 { ENGINE.to_owned() } else { format!("{ENGINE}-{generation}") }
 }
 
-/// How the state machine on a state's engine is opened. Blocks.
+/// How the state machine on a state's engine is opened: the directory is nobody else's until the engine
+/// is closed. Blocks.
 pub(super) fn options<P: Platform>(
     platform: &P,
     data_dir: &Path,
     generation: u64,
+    lock: Arc<DirLock>,
 ) -> Result<Options, Fatal> {
     let dir = checkpoint_dir(data_dir, generation);
     platform.create_dir(&dir).map_err(|error| Fatal::io(&dir, "creating the directory", &error))?;
-    Ok(Options { checkpoint_dir: platform.checkpoint_dir(&dir) })
+    Ok(Options { checkpoint_dir: platform.checkpoint_dir(&dir), outlives: Some(lock) })
 }
 
 /// Removes what is left of every state but the one in use. What cannot be removed costs space, and is
@@ -90,8 +92,16 @@ pub(crate) struct Engines<P: Platform> {
     begun: AtomicU64,
     in_use: AtomicU64,
     /// Held across a write. `None` once the member has stopped.
-    manifest: tokio::sync::Mutex<Option<(Arc<dyn Disk>, Manifest)>>,
+    home: tokio::sync::Mutex<Option<Home>>,
     stop: Arc<Stop>,
+}
+
+/// The member's directory.
+pub(super) struct Home {
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) manifest: Manifest,
+    /// Others may use the directory when nobody has this any more.
+    pub(super) lock: Arc<DirLock>,
 }
 
 /// A state that is about to be received.
@@ -107,20 +117,14 @@ impl<P: Platform> fmt::Debug for Engines<P> {
 }
 
 impl<P: Platform> Engines<P> {
-    pub(super) fn new(
-        platform: P,
-        data_dir: PathBuf,
-        disk: Arc<dyn Disk>,
-        manifest: Manifest,
-        stop: Arc<Stop>,
-    ) -> Self {
-        let generation = manifest.state.generation;
+    pub(super) fn new(platform: P, data_dir: PathBuf, home: Home, stop: Arc<Stop>) -> Self {
+        let generation = home.manifest.state.generation;
         Self {
             platform,
             data_dir,
             begun: AtomicU64::new(generation),
             in_use: AtomicU64::new(generation),
-            manifest: tokio::sync::Mutex::new(Some((disk, manifest))),
+            home: tokio::sync::Mutex::new(Some(home)),
             stop,
         }
     }
@@ -145,8 +149,10 @@ impl<P: Platform> Engines<P> {
 
     /// How the state machine of `generation` is opened.
     pub(super) async fn options(&self, generation: u64) -> Result<Options, Fatal> {
+        let lock = self.home.lock().await.as_ref().map(|home| Arc::clone(&home.lock));
+        let lock = lock.ok_or(DiskError::Closed)?;
         let (platform, data_dir) = (self.platform.clone(), self.data_dir.clone());
-        self.platform.blocking(move || options(&platform, &data_dir, generation)).await
+        self.platform.blocking(move || options(&platform, &data_dir, generation, lock)).await
     }
 
     /// Puts the complete and durable state of `generation` in use, durably.
@@ -185,13 +191,11 @@ impl<P: Platform> Engines<P> {
 
     /// Replaces the manifest; the one place that does while the member runs.
     async fn note(&self, change: impl FnOnce(Manifest) -> Manifest) -> Result<(), Fatal> {
-        let mut guard = self.manifest.lock().await;
-        let Some((disk, manifest)) = guard.as_mut() else {
-            return Err(DiskError::Closed.into());
-        };
-        let next = change(manifest.clone());
-        manifest::store(&**disk, &next).await?;
-        *manifest = next;
+        let mut guard = self.home.lock().await;
+        let home = guard.as_mut().ok_or(DiskError::Closed)?;
+        let next = change(home.manifest.clone());
+        manifest::store(&*home.disk, &next).await?;
+        home.manifest = next;
         Ok(())
     }
 
@@ -225,7 +229,7 @@ impl<P: Platform> Engines<P> {
 
     /// Lets go of the directory: no other state comes into use from now on.
     pub(super) async fn close(&self) {
-        self.manifest.lock().await.take();
+        self.home.lock().await.take();
     }
 }
 

@@ -303,8 +303,9 @@ impl<P: Platform> Replica<P> {
         self.inner.stop.reason().await
     }
 
-    /// Hands leadership to another voter that is ready, stops taking proposals, answers or fails what waits, flushes and closes the log. Later calls
-    /// return at once. The engine closes when the last handle and the last view are dropped.
+    /// Hands leadership to another voter that is ready, stops taking proposals, answers or fails what waits,
+    /// flushes and closes the log. Later calls return at once. The engine closes, and the directory is free
+    /// for others, when the last handle and the last view are dropped.
     pub async fn shutdown(&self) {
         shutdown::shutdown(&self.inner).await;
     }

@@ -8,7 +8,6 @@ use tokio::sync::oneshot;
 
 use super::Inner;
 use crate::disk::Disk;
-use crate::manifest::DirLock;
 use crate::platform::Platform;
 use crate::transport::Transport;
 use crate::types::log_id;
@@ -30,8 +29,6 @@ pub(crate) struct Running<P: Platform> {
     pub(super) serving: Option<<P::Transport as Transport>::Serving>,
     /// The log's files. The writer ends when everyone has let go of them.
     pub(super) disk: Arc<dyn Disk>,
-    /// Released last: whoever waits for it finds everything closed.
-    pub(super) lock: DirLock,
 }
 
 pub(super) async fn shutdown<P: Platform>(inner: &Arc<Inner<P>>) {
@@ -54,10 +51,10 @@ pub(super) async fn shutdown<P: Platform>(inner: &Arc<Inner<P>>) {
     drop(running.heartbeat.await);
     drop(running.supervisor.await);
     drop(running.applier_gone.await);
-    inner.engines.close().await;
     inner.peers.roster.close();
     drop(running.disk);
-    drop(running.lock);
+    // Last: whoever waits for the directory finds everything closed.
+    inner.engines.close().await;
 }
 
 /// Lets what is in a leader's queue or log be applied and answered, within the time a request may

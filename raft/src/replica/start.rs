@@ -26,7 +26,7 @@ use super::awaited::Awaited;
 use super::checkpoint::Checkpoints;
 use super::compare::recent::Recent;
 use super::compare::{Comparison, compare_states};
-use super::engines::Engines;
+use super::engines::{Engines, Home};
 use super::force::force_new_cluster;
 use super::heartbeat::beat;
 use super::leadership::{Leadership, follow};
@@ -119,7 +119,7 @@ struct Parts<P: Platform> {
     disk: Arc<dyn Disk>,
     home: Arc<dyn Disk>,
     observer: Arc<dyn ApplyObserver<P>>,
-    lock: DirLock,
+    lock: Arc<DirLock>,
     /// Members that are known before the log says so.
     known: Vec<Member>,
     /// How long it may let nobody lead, for what it promised in its last life.
@@ -132,7 +132,7 @@ pub(super) async fn open<P: Platform>(
     start: Start<P>,
 ) -> Result<Replica<P>, OpenError> {
     let Start { data_dir, settings, cluster, member, peers, bootstrap, observer } = start;
-    let lock = take_directory(&platform, &data_dir).await?;
+    let lock = Arc::new(take_directory(&platform, &data_dir).await?);
     let home = platform.open_disk(&data_dir).map_err(Fatal::from)?;
     let fresh = || Manifest {
         identity: Identity { cluster, member: settings.id, instance: platform.random() },
@@ -152,7 +152,8 @@ pub(super) async fn open<P: Platform>(
     let log = LogStore::open(Arc::clone(&disk), platform.log_options());
     // Neither needs the other, and both read a lot: a restart takes as long as the slower one.
     let state = manifest.state;
-    let (machine, log) = join(open_machine(&platform, &data_dir, state.generation), log).await;
+    let machine = open_machine(&platform, &data_dir, state.generation, Arc::clone(&lock));
+    let (machine, log) = join(machine, log).await;
     let (machine, log) = (machine?, log.map_err(Fatal::from)?);
     if machine.members().is_removed(manifest.identity.member) {
         return Err(OpenError::Removed);
@@ -262,8 +263,9 @@ async fn spawn<P: Platform>(platform: P, parts: Parts<P>) -> Result<Replica<P>, 
     let stop = Arc::new(Stop::new());
     let (gone, applier_gone) = oneshot::channel();
     let (views, checkpointer) = (machine.views(), machine.checkpointer());
-    let engines =
-        Engines::new(platform.clone(), data_dir, Arc::clone(&home), manifest, Arc::clone(&stop));
+    let roster = Roster::load(Arc::clone(&home), identity, Arc::clone(&stop))?;
+    let home = Home { disk: home, manifest, lock };
+    let engines = Engines::new(platform.clone(), data_dir, home, Arc::clone(&stop));
     let engines = Arc::new(engines);
     let applier = Applier::<P>::new(
         machine,
@@ -277,7 +279,6 @@ async fn spawn<P: Platform>(platform: P, parts: Parts<P>) -> Result<Replica<P>, 
         Arc::clone(&recent),
         gone,
     )?;
-    let roster = Roster::load(home, identity, Arc::clone(&stop))?;
     let addresses = addresses(&log, known, views.clone())?;
     let peers = Peers::new(platform.clone(), roster, addresses, timing(&settings));
     let peers = Arc::new(peers);
@@ -330,7 +331,6 @@ async fn spawn<P: Platform>(platform: P, parts: Parts<P>) -> Result<Replica<P>, 
         applier_gone,
         serving: None,
         disk,
-        lock,
     });
     Ok(Replica { inner })
 }

@@ -69,6 +69,26 @@ async fn a_second_node_waits_for_the_directory_and_gets_it() {
     second.stop().await;
 }
 
+/// A read that outlasts its node keeps the engine open, and nobody else gets into the directory.
+#[tokio::test]
+async fn a_directory_is_free_when_nobody_reads_its_store_any_more() {
+    let dir = directory();
+    let first = Member::start(dir.path(), &[]).await;
+    first.put("k", "v").await;
+    let view = first.node.api().replica.view();
+    first.stop().await;
+    let mut second = Box::pin(Member::start(dir.path(), &[]));
+    for _ in 0..100 {
+        let polled = poll_fn(|cx| Poll::Ready(second.as_mut().poll(cx).is_ready())).await;
+        assert!(!polled, "it does not serve while the store is read");
+        tokio::task::yield_now().await;
+    }
+    drop(view);
+    let second = within("the second has the directory", second).await;
+    assert_eq!(second.get("k").await.kvs[0].value, "v".as_bytes());
+    second.stop().await;
+}
+
 #[tokio::test]
 async fn a_directory_keeps_its_identity_whatever_the_flags_say_later() {
     let dir = directory();

@@ -14,6 +14,7 @@ mod open;
 pub(crate) mod shared;
 pub(crate) mod state;
 
+use std::any::Any;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -38,6 +39,9 @@ use crate::view::{ReadView, Views};
 pub struct Options {
     /// Where index checkpoints are kept; `None` rebuilds the index from the engine at every open.
     pub checkpoint_dir: Option<PathBuf>,
+    /// Let go of when the engine is closed, which is when the last view of it is gone: the right to be
+    /// in its directory, say.
+    pub outlives: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 /// The state, owned by the one task that applies.
@@ -87,7 +91,7 @@ impl<E: Engine> StateMachine<E> {
         let Loaded { state, reclaim, checkpoint } = open::load(engine.as_ref(), checkpoint)?;
         let pin = Arc::new(Pin::new(state.keyspace.compacted));
         let view = shared::publish(&state, &pin);
-        let shared = Shared::new(engine, view, reclaim, options.checkpoint_dir, checkpoint);
+        let shared = Shared::new(engine, view, reclaim, options, checkpoint);
         let shared = Arc::new(shared);
         let views = Views::new(Arc::clone(&shared));
         Ok(Self { shared, views, state, batch: OpenBatch::default(), pin, failed: None })

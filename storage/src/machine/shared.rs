@@ -1,5 +1,6 @@
 //! What the applying task, readers, the compactor and the checkpointer have in common.
 
+use std::any::Any;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -8,6 +9,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use parking_lot::Mutex;
 
+use super::Options;
 use super::checkpoint::CheckpointMark;
 use super::state::State;
 use crate::alarm::Alarms;
@@ -93,6 +95,8 @@ pub(crate) struct Shared<E: Engine> {
     pub(crate) reclaim: Mutex<ReclaimState>,
     /// Copy of the figure in `reclaim`, readable while a step runs.
     reclaimed: AtomicU64,
+    // Last, so that the engine is closed before.
+    _outlives: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 impl<E: Engine> Shared<E> {
@@ -100,19 +104,20 @@ impl<E: Engine> Shared<E> {
         engine: Arc<E>,
         view: ViewState,
         reclaim: ReclaimState,
-        checkpoint_dir: Option<PathBuf>,
+        options: Options,
         checkpoint: Option<CheckpointMark>,
     ) -> Self {
         let pins = Mutex::new(vec![Arc::downgrade(&view.pin)]);
         Self {
             engine,
-            checkpoint_dir,
+            checkpoint_dir: options.checkpoint_dir,
             checkpoint: Mutex::new(checkpoint),
             view: ArcSwap::from_pointee(view),
             pins,
             dropped: Mutex::default(),
             reclaimed: AtomicU64::new(reclaim.reclaimed()),
             reclaim: Mutex::new(reclaim),
+            _outlives: options.outlives,
         }
     }
 

@@ -38,8 +38,8 @@ pub(crate) fn run<S: Store>(
 ) -> Checked {
     let directory =
         schedule.checkpoints.then(|| tempfile::tempdir().expect("a temporary directory"));
-    let options =
-        Options { checkpoint_dir: directory.as_ref().map(|directory| directory.path().to_owned()) };
+    let checkpoint_dir = directory.as_ref().map(|directory| directory.path().to_owned());
+    let options = Options { checkpoint_dir, ..Options::default() };
     let engine = Arc::new(store.open());
     let mut run = Run {
         open: Some(Open::new(engine, options.clone())),

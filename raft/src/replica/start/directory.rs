@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join;
@@ -84,12 +85,13 @@ pub(super) async fn open_machine<P: Platform>(
     platform: &P,
     data_dir: &Path,
     generation: u64,
+    lock: Arc<DirLock>,
 ) -> Result<StateMachine<P::Engine>, Fatal> {
     let engine_dir = engines::engine_dir(data_dir, generation);
     let (preparer, data_dir) = (platform.clone(), data_dir.to_owned());
     let prepare = move || {
         engines::remove_leftovers(&preparer, &data_dir, generation);
-        engines::options(&preparer, &data_dir, generation)
+        engines::options(&preparer, &data_dir, generation, lock)
     };
     let options = platform.blocking(prepare).await?;
     let checkpoint_dir = options.checkpoint_dir.clone();

@@ -17,6 +17,7 @@ fn a_second_process_waits_for_the_directory() {
         let early = TokioRuntime::timeout(Duration::from_millis(300), &mut second).await;
         assert!(early.is_err(), "it must wait");
         first.shutdown().await;
+        drop(first);
         let second = TokioRuntime::timeout(Duration::from_secs(10), second).await.unwrap();
         second.unwrap().shutdown().await;
     });

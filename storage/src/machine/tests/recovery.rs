@@ -280,8 +280,9 @@ fn an_index_checkpoint_of_any_age_gives_the_same_index_as_a_rebuild() {
     let directory = tempfile::tempdir().unwrap();
     for at in (1..log.len()).step_by(4) {
         for (steps_before, steps_after) in [(0, 0), (0, 1), (0, 99), (5, 0), (5, 7), (99, 99)] {
-            let options = Options { checkpoint_dir: Some(directory.path().join(format!("{at}"))) };
-            std::fs::create_dir_all(options.checkpoint_dir.as_ref().unwrap()).unwrap();
+            let checkpoints = directory.path().join(format!("{at}"));
+            std::fs::create_dir_all(&checkpoints).unwrap();
+            let options = Options { checkpoint_dir: Some(checkpoints), ..Options::default() };
             let engine = Arc::new(MemEngine::new());
             let mut machine = StateMachine::open(Arc::clone(&engine), options.clone()).unwrap();
             let reclaim = |machine: &StateMachine<MemEngine>, steps| {
@@ -307,7 +308,8 @@ fn an_index_checkpoint_of_any_age_gives_the_same_index_as_a_rebuild() {
 #[test]
 fn a_damaged_or_foreign_index_checkpoint_costs_only_time() {
     let directory = tempfile::tempdir().unwrap();
-    let options = Options { checkpoint_dir: Some(directory.path().to_owned()) };
+    let options =
+        Options { checkpoint_dir: Some(directory.path().to_owned()), ..Options::default() };
     let engine = Arc::new(MemEngine::new());
     let mut machine = StateMachine::open(Arc::clone(&engine), options.clone()).unwrap();
     apply(&mut machine, &log()[..20], 0);
@@ -330,7 +332,8 @@ fn a_damaged_or_foreign_index_checkpoint_costs_only_time() {
 #[test]
 fn a_new_index_checkpoint_is_due_by_changes_however_few_the_revisions() {
     let directory = tempfile::tempdir().unwrap();
-    let options = Options { checkpoint_dir: Some(directory.path().to_owned()) };
+    let options =
+        Options { checkpoint_dir: Some(directory.path().to_owned()), ..Options::default() };
     let file = || std::fs::read(directory.path().join("index")).unwrap();
     let engine = Arc::new(MemEngine::new());
     let machine = StateMachine::open(Arc::clone(&engine), options.clone()).unwrap();
@@ -356,4 +359,19 @@ fn a_new_index_checkpoint_is_due_by_changes_however_few_the_revisions() {
     let reopened = StateMachine::open(engine, options).unwrap();
     reopened.checkpointer().checkpoint().unwrap();
     assert_eq!(file(), second);
+}
+
+/// Who waits for the directory finds the engine closed, however long somebody reads.
+#[test]
+fn what_outlives_the_engine_is_let_go_of_with_the_last_view() {
+    let (engine, held) = (Arc::new(MemEngine::new()), Arc::new(()));
+    let (of_engine, of_held) = (Arc::downgrade(&engine), Arc::downgrade(&held));
+    let options = Options { outlives: Some(held), ..Options::default() };
+    let machine = StateMachine::open(engine, options).unwrap();
+    let (views, view) = (machine.views(), machine.view());
+    for holder in [Box::new(machine) as Box<dyn std::any::Any>, Box::new(views), Box::new(view)] {
+        assert_eq!((of_engine.strong_count(), of_held.strong_count()), (1, 1));
+        drop(holder);
+    }
+    assert_eq!((of_engine.strong_count(), of_held.strong_count()), (0, 0));
 }
