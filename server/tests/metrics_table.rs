@@ -36,8 +36,8 @@ fn touch(metrics: &Metrics) {
     metrics.health_checked("readyz", "non_learner", true);
     metrics.set_alarms([(0xab, "NOSPACE")]);
     let peer = metrics.peers.of(0xcd);
-    peer.reached(true);
-    peer.round_trip(took);
+    peer.set_active(true);
+    peer.observe_round_trip(took);
     metrics.set_peers(0xab, [0xab, 0xcd]);
     metrics.set_cluster_version("3.7");
 }

@@ -68,7 +68,7 @@ impl GrpcTransport {
     /// As [`new`](Self::new), with connections that `dial` opens; what they carry is told to `observer`.
     pub fn dialling(dial: Arc<dyn Dial>, observer: Arc<dyn PeerObserver>) -> Self {
         let connections = Arc::default();
-        let inbound = Inbound::new(Arc::clone(&connections), Arc::clone(&observer));
+        let inbound = Inbound::new(Arc::clone(&connections));
         Self { connections, inbound, dial, observer }
     }
 
@@ -120,8 +120,10 @@ impl Transport for GrpcTransport {
     fn link(&self, target: NodeId, channel: Channel, addresses: &Addresses) -> GrpcLink {
         let mut connections = self.connections.lock();
         let (addresses, dial) = (Arc::clone(addresses), Arc::clone(&self.dial));
-        let observer = Arc::clone(&self.observer);
-        let new = || Arc::new(Connection::new(target, addresses, dial, observer));
+        let new = || {
+            let traffic = self.observer.of(target);
+            Arc::new(Connection::new(target, addresses, dial, traffic))
+        };
         GrpcLink(Arc::clone(connections.entry((target, channel)).or_insert_with(new)))
     }
 

@@ -99,7 +99,7 @@ impl PeersMetrics {
         Self { families, peers: Mutex::default() }
     }
 
-    /// Those of the peer with this member id.
+    /// Those of the peer with this member id, for whoever counts to keep.
     pub fn of(&self, peer: u64) -> Arc<PeerMetrics> {
         Arc::clone(self.peers.lock().entry(peer).or_insert_with(|| self.families.of(peer)))
     }
@@ -136,7 +136,7 @@ impl Families {
 
 impl PeerMetrics {
     /// The peer could be reached, or could not.
-    pub fn reached(&self, is_reached: bool) {
+    pub fn set_active(&self, is_reached: bool) {
         let was_active = self.is_active.swap(is_reached, Ordering::Relaxed);
         if was_active && !is_reached {
             self.disconnections.fetch_add(1, Ordering::Relaxed);
@@ -144,7 +144,7 @@ impl PeerMetrics {
     }
 
     /// It answered a heartbeat.
-    pub fn round_trip(&self, took: Duration) {
+    pub fn observe_round_trip(&self, took: Duration) {
         self.round_trip.observe(seconds(took));
     }
 }

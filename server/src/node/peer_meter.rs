@@ -3,37 +3,43 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use vetch_raft::transport::observer::PeerObserver;
+use vetch_raft::transport::observer::{PeerObserver, PeerTraffic};
 use vetch_storage::NodeId;
 
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, PeerMetrics};
 
 /// Counts what the connections to peers carry; for the member's platform.
 #[derive(Debug)]
 pub struct PeerMeter(pub Arc<Metrics>);
 
 impl PeerObserver for PeerMeter {
-    fn sent(&self, peer: NodeId, bytes: usize) {
-        self.0.peers.of(peer.0).sent_bytes.add(bytes as u64);
+    fn of(&self, peer: NodeId) -> Arc<dyn PeerTraffic> {
+        self.0.peers.of(peer.0)
+    }
+}
+
+impl PeerTraffic for PeerMetrics {
+    fn sent(&self, bytes: usize) {
+        self.sent_bytes.add(bytes as u64);
     }
 
-    fn received(&self, peer: NodeId, bytes: usize) {
-        self.0.peers.of(peer.0).received_bytes.add(bytes as u64);
+    fn received(&self, bytes: usize) {
+        self.received_bytes.add(bytes as u64);
     }
 
-    fn send_failed(&self, peer: NodeId) {
-        self.0.peers.of(peer.0).sent_failures.inc();
+    fn send_failed(&self) {
+        self.sent_failures.inc();
     }
 
-    fn receive_failed(&self, peer: NodeId) {
-        self.0.peers.of(peer.0).received_failures.inc();
+    fn receive_failed(&self) {
+        self.received_failures.inc();
     }
 
-    fn round_trip(&self, peer: NodeId, took: Duration) {
-        self.0.peers.of(peer.0).round_trip(took);
+    fn round_trip(&self, took: Duration) {
+        self.observe_round_trip(took);
     }
 
-    fn reached(&self, peer: NodeId, is_reached: bool) {
-        self.0.peers.of(peer.0).reached(is_reached);
+    fn reached(&self, is_reached: bool) {
+        self.set_active(is_reached);
     }
 }

@@ -13,15 +13,14 @@ use vetch_proto::vetchpb::{AppendReply, AppendRequest, Hello, PeerReply, PeerReq
 use vetch_storage::NodeId;
 
 use super::Connections;
-use crate::transport::PeerService;
-use crate::transport::observer::PeerObserver;
+use crate::transport::observer::PeerTraffic;
+use crate::transport::{Channel, PeerService};
 
 /// The running member, if it runs. Clones are the same.
 #[derive(Clone)]
 pub struct Inbound {
     member: Arc<Mutex<Option<Arc<dyn PeerService>>>>,
     connections: Arc<Connections>,
-    observer: Arc<dyn PeerObserver>,
 }
 
 impl fmt::Debug for Inbound {
@@ -31,6 +30,9 @@ impl fmt::Debug for Inbound {
             .finish_non_exhaustive()
     }
 }
+
+/// Whose requests a stream carries; known from the first one on, `None` for a stranger's.
+type Speaker = OnceLock<Option<Arc<dyn PeerTraffic>>>;
 
 /// Ends the service, and the connections to peers, when dropped.
 pub struct Serving {
@@ -58,8 +60,8 @@ impl Drop for Serving {
 }
 
 impl Inbound {
-    pub(super) fn new(connections: Arc<Connections>, observer: Arc<dyn PeerObserver>) -> Self {
-        Self { member: Arc::default(), connections, observer }
+    pub(super) fn new(connections: Arc<Connections>) -> Self {
+        Self { member: Arc::default(), connections }
     }
 
     pub(super) fn serve(&self, service: Arc<dyn PeerService>) -> Serving {
@@ -68,24 +70,28 @@ impl Inbound {
         Serving { inbound: self.clone(), service }
     }
 
-    /// Who says to be speaking, if this member speaks to it, too: a stranger's names are not counted.
-    fn peer(&self, hello: Option<&Hello>) -> Option<NodeId> {
+    /// What passes between this member and who says to be speaking, if this member speaks to it, too: a
+    /// stranger's names are not counted.
+    fn traffic(&self, hello: Option<&Hello>) -> Option<Arc<dyn PeerTraffic>> {
         let from = NodeId(hello?.from);
         let connections = self.connections.lock();
-        connections.keys().any(|(peer, _)| *peer == from).then_some(from)
+        // In whatever channel; the first one in their order is `Append`.
+        let ((peer, _), connection) = connections.range((from, Channel::Append)..).next()?;
+        (*peer == from).then(|| Arc::clone(connection.traffic()))
     }
 
     /// A request of a stream, or its end by failure; the first one says who speaks.
-    fn count_request(&self, request: Option<&AppendRequest>, speaker: &OnceLock<Option<NodeId>>) {
+    fn count_request(&self, request: Option<&AppendRequest>, speaker: &Speaker) {
         match request {
             Some(request) => {
-                if let Some(peer) = speaker.get_or_init(|| self.peer(request.hello.as_ref())) {
-                    self.observer.received(*peer, request.encoded_len());
+                let traffic = speaker.get_or_init(|| self.traffic(request.hello.as_ref()));
+                if let Some(traffic) = traffic {
+                    traffic.received(request.encoded_len());
                 }
             }
             None => {
-                if let Some(Some(peer)) = speaker.get() {
-                    self.observer.receive_failed(*peer);
+                if let Some(Some(traffic)) = speaker.get() {
+                    traffic.receive_failed();
                 }
             }
         }
@@ -106,18 +112,18 @@ impl Peer for Inbound {
         request: Request<Streaming<AppendRequest>>,
     ) -> Result<Response<Self::AppendStream>, Status> {
         let member = self.member()?;
-        let (asking, answering) = (self.clone(), self.clone());
-        let speaker = Arc::new(OnceLock::new());
+        let inbound = self.clone();
+        let speaker = Arc::new(Speaker::new());
         let known = Arc::clone(&speaker);
         // A broken connection ends the requests; the replies then have nobody to go to.
         let requests = request
             .into_inner()
-            .inspect(move |request| asking.count_request(request.as_ref().ok(), &known))
+            .inspect(move |request| inbound.count_request(request.as_ref().ok(), &known))
             .take_while(|request| futures::future::ready(request.is_ok()))
             .filter_map(|request| futures::future::ready(request.ok()));
         let replies = member.append(requests.boxed()).map(move |reply| {
-            if let Some(Some(peer)) = speaker.get() {
-                answering.observer.sent(*peer, reply.encoded_len());
+            if let Some(Some(traffic)) = speaker.get() {
+                traffic.sent(reply.encoded_len());
             }
             Ok(reply)
         });
@@ -126,13 +132,13 @@ impl Peer for Inbound {
 
     async fn call(&self, request: Request<PeerRequest>) -> Result<Response<PeerReply>, Status> {
         let (member, request) = (self.member()?, request.into_inner());
-        let peer = self.peer(request.hello.as_ref());
-        if let Some(peer) = peer {
-            self.observer.received(peer, request.encoded_len());
+        let traffic = self.traffic(request.hello.as_ref());
+        if let Some(traffic) = &traffic {
+            traffic.received(request.encoded_len());
         }
         let reply = member.call(request).await;
-        if let Some(peer) = peer {
-            self.observer.sent(peer, reply.encoded_len());
+        if let Some(traffic) = traffic {
+            traffic.sent(reply.encoded_len());
         }
         Ok(Response::new(reply))
     }

@@ -16,7 +16,7 @@ use vetch_proto::vetchpb::peer_client::PeerClient;
 use vetch_storage::NodeId;
 
 use super::dial::{Connector, Dial};
-use crate::transport::observer::PeerObserver;
+use crate::transport::observer::PeerTraffic;
 use crate::transport::{Addresses, LinkError};
 
 /// Longest wait for a connection.
@@ -33,7 +33,7 @@ pub(super) struct Connection {
     target: NodeId,
     addresses: Addresses,
     dial: Arc<dyn Dial>,
-    observer: Arc<dyn PeerObserver>,
+    traffic: Arc<dyn PeerTraffic>,
     open: Mutex<Option<PeerClient<Channel>>>,
     /// One dials; the others wait and share.
     dialling: tokio::sync::Mutex<()>,
@@ -53,28 +53,33 @@ impl Connection {
         target: NodeId,
         addresses: Addresses,
         dial: Arc<dyn Dial>,
-        observer: Arc<dyn PeerObserver>,
+        traffic: Arc<dyn PeerTraffic>,
     ) -> Self {
         let (open, dialling) = (Mutex::new(None), tokio::sync::Mutex::new(()));
-        Self { target, addresses, dial, observer, open, dialling }
+        Self { target, addresses, dial, traffic, open, dialling }
+    }
+
+    /// Who hears what passes between this member and the peer, here or on another connection.
+    pub(super) fn traffic(&self) -> &Arc<dyn PeerTraffic> {
+        &self.traffic
     }
 
     /// So many bytes are handed over.
     pub(super) fn sends(&self, bytes: usize) {
-        self.observer.sent(self.target, bytes);
+        self.traffic.sent(bytes);
     }
 
     /// An answer of so many bytes came, or none.
     pub(super) fn heard(&self, answer: Result<usize, &LinkError>) {
         match answer {
             Ok(bytes) => {
-                self.observer.received(self.target, bytes);
-                self.observer.reached(self.target, true);
+                self.traffic.received(bytes);
+                self.traffic.reached(true);
             }
             Err(error) => {
-                self.observer.send_failed(self.target);
+                self.traffic.send_failed();
                 if matches!(error, LinkError::Unreachable(_)) {
-                    self.observer.reached(self.target, false);
+                    self.traffic.reached(false);
                 }
             }
         }
@@ -82,7 +87,7 @@ impl Connection {
 
     /// A heartbeat and its answer took so long.
     pub(super) fn round_trip(&self, took: Duration) {
-        self.observer.round_trip(self.target, took);
+        self.traffic.round_trip(took);
     }
 
     /// The open connection, or a new one.

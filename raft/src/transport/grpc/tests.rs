@@ -9,9 +9,10 @@ use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use vetch_proto::vetchpb::peer_reply::Reply;
-use vetch_proto::vetchpb::{Matched, ReadIndexReply, append_reply};
+use vetch_proto::vetchpb::{Hello, Matched, ReadIndexReply, append_reply};
 
 use super::*;
+use crate::transport::observer::PeerTraffic;
 
 /// Answers with what it was asked, or never.
 struct Echo {
@@ -116,5 +117,85 @@ fn what_was_never_sent_is_told_from_what_was_never_answered() {
         drop(serving);
         let stopped = link.call(PeerRequest::default(), DIAL).await;
         assert!(matches!(stopped, Err(LinkError::Unreachable(_))), "{stopped:?}");
+    });
+}
+
+/// Counts what it hears, peer by peer, and how often it is asked for a peer.
+#[derive(Clone, Debug, Default)]
+struct Counts(Arc<Mutex<BTreeMap<NodeId, Arc<Heard>>>>);
+
+#[derive(Debug, Default)]
+struct Heard {
+    asked_for: AtomicU64,
+    sent: AtomicU64,
+    received: AtomicU64,
+}
+
+impl PeerObserver for Counts {
+    fn of(&self, peer: NodeId) -> Arc<dyn PeerTraffic> {
+        let mut peers = self.0.lock();
+        let heard = peers.entry(peer).or_default();
+        heard.asked_for.fetch_add(1, Ordering::Relaxed);
+        Arc::<Heard>::clone(heard)
+    }
+}
+
+impl PeerTraffic for Heard {
+    fn sent(&self, bytes: usize) {
+        self.sent.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+    fn received(&self, bytes: usize) {
+        self.received.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+    fn send_failed(&self) {}
+    fn receive_failed(&self) {}
+    fn round_trip(&self, _: Duration) {}
+    fn reached(&self, _: bool) {}
+}
+
+impl Counts {
+    /// How often it was asked for the peer, and the bytes sent to and received from it.
+    fn of_peer(&self, peer: u64) -> [u64; 3] {
+        let heard = Arc::clone(&self.0.lock()[&NodeId(peer)]);
+        let counts = [&heard.asked_for, &heard.sent, &heard.received];
+        counts.map(|count| count.load(Ordering::Relaxed))
+    }
+}
+
+/// A name that anybody may give makes no new series, and counts for no neighbour.
+#[test]
+fn what_a_peer_says_is_counted_on_the_handle_of_its_connection_and_a_strangers_words_are_not() {
+    on_tokio(async {
+        let counts = Counts::default();
+        let server = GrpcTransport::dialling(Arc::new(PlainDial), Arc::new(counts.clone()));
+        let _serving = server.serve(NodeId(2), Arc::new(Echo { answers: true }));
+        let (address, _) = listen(&server).await;
+        let nowhere: Addresses = Arc::new(|_| Vec::new());
+        for channel in [Channel::Forward, Channel::Control] {
+            let _known = server.link(NodeId(5), channel, &nowhere);
+            let _again = server.link(NodeId(5), channel, &nowhere);
+        }
+        let client = GrpcTransport::new();
+        let control = client.link(NodeId(2), Channel::Control, &at(address));
+        let append = client.link(NodeId(2), Channel::Append, &at(address));
+        let (mut sent, mut received) = (0, 0);
+        for (from, is_known) in [(4, false), (5, true), (6, false)] {
+            let hello = Some(Hello { from, ..Hello::default() });
+            let request = PeerRequest { hello, request: None };
+            let reply = control.call(request.clone(), DIAL).await.unwrap();
+            let first = AppendRequest { hello, ..AppendRequest::default() };
+            let entries = vec![b"an entry".as_slice().into()];
+            let next = AppendRequest { entries, ..AppendRequest::default() };
+            let lengths = request.encoded_len() + first.encoded_len() + next.encoded_len();
+            let replies = append.append(stream::iter([first, next]).boxed());
+            let replies: Vec<_> = replies.try_collect().await.unwrap();
+            if is_known {
+                received += lengths;
+                sent += reply.encoded_len();
+                sent += replies.iter().map(Message::encoded_len).sum::<usize>();
+            }
+        }
+        assert_eq!(counts.of_peer(5), [2, sent as u64, received as u64]);
+        assert_eq!(counts.0.lock().len(), 1, "nobody else is counted");
     });
 }
