@@ -5,7 +5,7 @@
 //! on a machine with few processors that is what a put would wait, again and again. So such work offers
 //! its processor after every few records; where nobody wants it that costs a system call.
 
-/// Records between two offers: some 50 µs of reading.
+/// Records between two offers: reading them takes a small part of a tick.
 const RECORDS: u32 = 32;
 
 /// The same items; between them whatever else is runnable runs. For work that takes a whole store, and
