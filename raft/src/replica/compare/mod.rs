@@ -37,6 +37,7 @@ use self::recent::{Mark, Recent, SPACING};
 use super::Inner;
 use crate::platform::latest::{Latest, LatestReader};
 use crate::platform::{InstantOf, Platform};
+use crate::types::Membership;
 
 pub use history::NoHash;
 pub use judge::Divergence;
@@ -125,8 +126,21 @@ enum Due {
 
 /// Whose word is asked for.
 struct Group {
+    /// Whose word counts.
     voters: BTreeSet<NodeId>,
+    /// Voters and learners, but for who asks.
     others: BTreeSet<NodeId>,
+}
+
+impl Group {
+    /// The group of `membership`, for `me` to ask.
+    fn of(membership: &Membership, me: NodeId) -> Self {
+        let everybody = membership.nodes().map(|(id, ())| NodeId(*id));
+        Self {
+            voters: membership.voter_ids().map(NodeId).collect(),
+            others: everybody.filter(|id| *id != me).collect(),
+        }
+    }
 }
 
 /// Runs until the replica stops.
@@ -207,14 +221,11 @@ impl<P: Platform> Inner<P> {
         }
     }
 
-    /// Everybody in the group but this member; `None` when it is not in it.
+    /// This member's group; `None` when it is not in it.
     fn compared_group(&self) -> Option<Group> {
-        let metrics = self.metrics.borrow_watched();
+        let (metrics, me) = (self.metrics.borrow_watched(), self.identity.member);
         let membership = metrics.membership_config.membership();
-        let voters: BTreeSet<NodeId> = membership.voter_ids().map(NodeId).collect();
-        let learners = membership.learner_ids().map(NodeId);
-        let mut others: BTreeSet<NodeId> = voters.iter().copied().chain(learners).collect();
-        others.remove(&self.identity.member).then_some(Group { voters, others })
+        membership.get_node(&me.0).is_some().then(|| Group::of(membership, me))
     }
 
     /// Tells `other` of this member's state, and gives its answer; `None` when there was none in time.

@@ -4,13 +4,13 @@
 //! So the receiver asks everybody. A group in which too few can answer is not kept waiting: then there
 //! is nobody who knows better than the leader.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures::future::join_all;
 use openraft_rt::{AsyncRuntime, Instant};
 use vetch_storage::{LogIndex, NodeId};
 
+use super::Group;
 use super::judge::{Divergence, Known, Vouched, vouch};
 use crate::platform::{InstantOf, Platform};
 use crate::replica::Inner;
@@ -40,10 +40,7 @@ impl<P: Platform> Inner<P> {
         at: LogIndex,
         membership: &Membership,
     ) -> Result<(), Unvouched> {
-        let voters: BTreeSet<NodeId> = membership.voter_ids().map(NodeId).collect();
-        let learners = membership.learner_ids().map(NodeId);
-        let mut others: BTreeSet<NodeId> = voters.iter().copied().chain(learners).collect();
-        others.remove(&self.identity.member);
+        let Group { voters, others } = Group::of(membership, self.identity.member);
         if others.iter().all(|other| *other == sender) {
             return Ok(());
         }
