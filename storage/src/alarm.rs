@@ -1,9 +1,13 @@
 //! Active alarms: a replicated set of (member, kind).
 
 use imbl::OrdSet;
-use vetch_proto::etcdserverpb::AlarmType;
+use vetch_proto::etcdserverpb::alarm_request::AlarmAction;
+use vetch_proto::etcdserverpb::{AlarmRequest, AlarmType};
 
 use crate::types::NodeId;
+
+/// Whom a CORRUPT alarm names when nobody can tell who is wrong; as in etcd.
+pub const NOBODY: NodeId = NodeId(0);
 
 /// What an alarm says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,6 +35,15 @@ impl AlarmKind {
             Ok(AlarmType::None) | Err(_) => None,
         }
     }
+
+    /// The request that raises this alarm for `member`.
+    pub fn activation(self, member: NodeId) -> AlarmRequest {
+        AlarmRequest {
+            action: AlarmAction::Activate.into(),
+            member_id: member.0,
+            alarm: self.to_proto().into(),
+        }
+    }
 }
 
 /// The active alarms. `clone` is O(1).
@@ -43,6 +56,11 @@ impl Alarms {
     /// Every active alarm, by member.
     pub fn iter(&self) -> impl Iterator<Item = (NodeId, AlarmKind)> + '_ {
         self.active.iter().copied()
+    }
+
+    /// Whether this kind is raised for `member`.
+    pub fn names(&self, member: NodeId, kind: AlarmKind) -> bool {
+        self.active.contains(&(member, kind))
     }
 
     /// Whether any member raised this kind.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use vetch_storage::{Fatal, LogIndex};
 
+use super::compare::remedy;
 use crate::manifest::ManifestError;
 
 /// Why a replica did not start.
@@ -45,10 +46,7 @@ pub enum OpenError {
     )]
     Removed,
     /// The member's state was found to be another than its cluster's.
-    #[error(
-        "{what}; it does not start again: remove this member from the cluster, delete {data_dir}, and \
-         add it again, under a new id"
-    )]
+    #[error("{what}; it does not start again: {}", remedy::replace_it(.data_dir))]
     Diverged {
         /// The member's directory.
         data_dir: String,

@@ -65,7 +65,7 @@ mod status;
 pub(crate) mod stop;
 mod transfer;
 
-pub use compare::{Divergence, NoHash};
+pub use compare::{Divergence, NoHash, remedy};
 pub use error::{OpenError, ProposeError, ReadIndexError};
 pub use leadership::{LeaderChange, LeaderChanges, Leaders};
 pub use membership::{MemberChange, MemberChangeError, MemberRules};

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use vetch_storage::Fatal;
 
-use super::compare::Divergence;
+use super::compare::{Divergence, remedy};
 use crate::platform::latest::Latest;
 use crate::types::Cause;
 
@@ -21,9 +21,8 @@ pub enum StopReason {
     /// What it has applied is not what its group has: nothing it says can be relied upon. Its data
     /// directory notes it, and does not start again.
     #[error(
-        "{divergence}; it must not serve: remove this member from the cluster, delete {data_dir}, and \
-         add it again, under a new id",
-        data_dir = data_dir.display()
+        "{divergence}; it must not serve: {}",
+        remedy::replace_it(.data_dir.display())
     )]
     Diverged {
         /// Where it was seen.

@@ -5,10 +5,9 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
-use vetch_proto::etcdserverpb::alarm_request::AlarmAction;
-use vetch_proto::etcdserverpb::{AlarmRequest, AlarmType};
 use vetch_raft::Platform;
-use vetch_storage::alarm::AlarmKind;
+use vetch_raft::replica::remedy;
+use vetch_storage::alarm::{AlarmKind, NOBODY};
 use vetch_storage::view::HashKv;
 use vetch_storage::{NodeId, ReadView, Revision};
 
@@ -18,8 +17,6 @@ use crate::rpc::{Api, Refusal, maintenance};
 /// Others may take this many times as long for their hash as this member, and a moment more.
 const SLOWER: u32 = 4;
 const MOMENT: Duration = Duration::from_secs(10);
-/// Named when nobody can tell who is wrong; as in etcd.
-const NOBODY: NodeId = NodeId(0);
 
 /// What all members say of their history up to a revision.
 #[derive(Debug)]
@@ -80,9 +77,9 @@ pub(super) async fn report<P: Platform>(api: &Api<P>, look: &Look, confirmed: &F
     for member in &confirmed.wrong {
         if !is_raised(api, *member) {
             tracing::error!(
-                "what member {:x} has stored differs from what a quorum of the voters has: {look}; remove \
-                 this member from the cluster, delete its data directory, and add it again, under a new id",
-                member.get()
+                "what member {:x} has stored differs from what a quorum of the voters has: {look}; {}",
+                member.get(),
+                remedy::replace_it("its data directory")
             );
             raise(api, *member).await;
         }
@@ -90,25 +87,20 @@ pub(super) async fn report<P: Platform>(api: &Api<P>, look: &Look, confirmed: &F
     if !confirmed.disputed.is_empty() && !is_raised(api, NOBODY) {
         tracing::error!(
             "members have stored different things and none of it has a quorum of the voters, so nobody is \
-             known to be right: {look}; find out which member is right, remove each other one from the \
-             cluster, delete its data directory, and add it again, under a new id"
+             known to be right: {look}; {}",
+            remedy::FIND_OUT
         );
         raise(api, NOBODY).await;
     }
 }
 
 fn is_raised<P: Platform>(api: &Api<P>, member: NodeId) -> bool {
-    api.replica.view().alarms().iter().any(|alarm| alarm == (member, AlarmKind::Corrupt))
+    api.replica.view().alarms().names(member, AlarmKind::Corrupt)
 }
 
 async fn raise<P: Platform>(api: &Api<P>, member: NodeId) {
-    let alarm = AlarmRequest {
-        action: AlarmAction::Activate.into(),
-        member_id: member.get(),
-        alarm: AlarmType::Corrupt.into(),
-    };
     let named = format!("{:x}", member.get());
-    match maintenance::alarm(api, alarm).await {
+    match maintenance::alarm(api, AlarmKind::Corrupt.activation(member)).await {
         Ok(_) => tracing::error!(member = named, "raised the CORRUPT alarm"),
         Err(refusal) => {
             let error = refusal.code_and_text().1;

@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use vetch_proto::etcdserverpb::request_op::Request;
 use vetch_proto::etcdserverpb::{
-    AlarmRequest, CompactionRequest, CompactionResponse, DeleteRangeRequest, DeleteRangeResponse,
-    PutRequest, PutResponse, TxnRequest, TxnResponse, alarm_request::AlarmAction,
+    CompactionRequest, CompactionResponse, DeleteRangeRequest, DeleteRangeResponse, PutRequest,
+    PutResponse, TxnRequest, TxnResponse,
 };
 use vetch_proto::vetchpb::proposal::Command;
 use vetch_raft::Platform;
@@ -16,7 +16,7 @@ use vetch_storage::{Response, Revision};
 use super::api::{Api, encoded_len};
 use super::quota::{put_cost, txn_cost};
 use super::status::Refusal;
-use super::{slow, validate};
+use super::{maintenance, slow, validate};
 use crate::metrics::KeyOperations;
 
 /// KV.Put.
@@ -97,18 +97,12 @@ pub(super) async fn admit_growth<P: Platform>(api: &Api<P>, cost: u64) -> Result
     if api.quota.allows(view.sizes().live, cost) {
         return if api.space.admits(cost) { Ok(()) } else { Err(Refusal::NoSpace) };
     }
-    let alarm = AlarmRequest {
-        action: AlarmAction::Activate.into(),
-        member_id: api.identity.member_id.get(),
-        alarm: AlarmKind::NoSpace.to_proto().into(),
-    };
-    let len = encoded_len(&alarm);
     tracing::warn!(
         size = view.sizes().live,
         quota = api.quota.limit(),
         "database is at its quota; raising NOSPACE: compact and delete, then disarm the alarm"
     );
-    api.propose(Command::Alarm(alarm), len).await?;
+    maintenance::alarm(api, AlarmKind::NoSpace.activation(api.identity.member_id)).await?;
     Err(Refusal::NoSpace)
 }
 

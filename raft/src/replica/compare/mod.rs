@@ -13,6 +13,7 @@
 mod history;
 mod judge;
 pub(crate) mod recent;
+pub mod remedy;
 mod verdict;
 mod vouch;
 

@@ -4,15 +4,13 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use openraft_rt::{AsyncRuntime, Instant};
-use vetch_proto::etcdserverpb::alarm_request::AlarmAction;
-use vetch_proto::etcdserverpb::{AlarmRequest, AlarmType};
 use vetch_proto::vetchpb::Proposal;
 use vetch_proto::vetchpb::proposal::Command;
 use vetch_storage::NodeId;
-use vetch_storage::alarm::AlarmKind;
+use vetch_storage::alarm::{AlarmKind, NOBODY};
 
-use super::PERIOD;
 use super::judge::{Dispute, Divergence, judge};
+use super::{PERIOD, remedy};
 use crate::platform::{InstantOf, Platform};
 use crate::replica::{Inner, StopReason};
 
@@ -20,8 +18,6 @@ use crate::replica::{Inner, StopReason};
 const PATIENCE: Duration = Duration::from_secs(5);
 /// A member that does not lead leaves the alarm to the leader for this long.
 const LEADERS_TURN: Duration = PERIOD.saturating_mul(2);
-/// Named when nobody can tell who is wrong; as in etcd.
-const NOBODY: NodeId = NodeId(0);
 
 impl<P: Platform> Inner<P> {
     /// Draws the conclusions from what is known now.
@@ -43,10 +39,7 @@ impl<P: Platform> Inner<P> {
         }
         for divergence in findings.diverged.values() {
             if self.accuse(divergence.member) {
-                tracing::error!(
-                    "{divergence}; remove this member from the cluster, delete its data directory, \
-                     and add it again, under a new id"
-                );
+                tracing::error!("{divergence}; {}", remedy::replace_it("its data directory"));
             }
             self.raise_alarm(divergence.member).await;
         }
@@ -83,8 +76,8 @@ impl<P: Platform> Inner<P> {
         if self.accuse(NOBODY) {
             tracing::error!(
                 "members differ and no state has a quorum of the voters, so none is known to be right: \
-                 {dispute}; find out which member is right, remove each other one from the cluster, \
-                 delete its data directory, and add it again, under a new id"
+                 {dispute}; {}",
+                remedy::FIND_OUT
             );
         }
         self.raise_alarm(NOBODY).await;
@@ -101,7 +94,7 @@ impl<P: Platform> Inner<P> {
     /// Has the log say that `member` is corrupt, unless it does already.
     async fn raise_alarm(&self, member: NodeId) {
         let view = self.views.latest();
-        if view.alarms().iter().any(|alarm| alarm == (member, AlarmKind::Corrupt)) {
+        if view.alarms().names(member, AlarmKind::Corrupt) {
             // Whoever ends the alarm is not told of it again by what a member said before that.
             self.comparison.heard.lock().known.remove(&member);
             return;
@@ -111,12 +104,8 @@ impl<P: Platform> Inner<P> {
         if self.leadership.leading().is_none() && waits {
             return;
         }
-        let alarm = AlarmRequest {
-            action: AlarmAction::Activate.into(),
-            member_id: member.0,
-            alarm: AlarmType::Corrupt.into(),
-        };
-        let proposal = Proposal { command: Some(Command::Alarm(alarm)), ..Proposal::default() };
+        let alarm = Command::Alarm(AlarmKind::Corrupt.activation(member));
+        let proposal = Proposal { command: Some(alarm), ..Proposal::default() };
         let raised = Box::pin(self.propose(proposal, None));
         let named = format!("{:x}", member.0);
         match P::Runtime::timeout(self.settings.election_timeout, raised).await {
