@@ -6,7 +6,7 @@ use vetch_proto::etcdserverpb::{AlarmMember, AlarmType, CompactionRequest};
 use vetch_server::node::{RunError, Sockets, run_at};
 
 use crate::cluster::{Cluster, QUICK};
-use crate::diverged::{alarm, forget};
+use crate::diverged::{alarm, lose};
 use crate::member::{until, within};
 
 /// What the wrong member's engine loses.
@@ -26,7 +26,7 @@ impl Cluster {
     async fn lose(&mut self) -> usize {
         let at = self.follower().await;
         self.stop(at).await;
-        forget(self.place(at).dir.path(), LOST);
+        lose(self.place(at).dir.path(), LOST);
         self.start_again(at).await;
         within("it serves", self.member(at).node.serving()).await;
         at

@@ -1,35 +1,22 @@
 //! A member whose data is not what its cluster's is: what clients and its operator see of it.
 
-use std::ops::Bound;
 use std::path::Path;
 
 use tonic::Code;
 use vetch_proto::etcdserverpb::alarm_request::AlarmAction;
 use vetch_proto::etcdserverpb::{AlarmMember, AlarmRequest, AlarmType};
 use vetch_server::node::{RunError, Sockets, run_at};
-use vetch_storage::Engine as _;
-use vetch_storage::engine::{Batch, Change, Family, Options, Order};
+use vetch_storage::engine::Options;
+use vetch_storage::testing::forget;
 
 use crate::cluster::{Cluster, QUICK};
 use crate::member::{Engine, Member, get, put, until, within};
 
 /// Removes a key from the engine of a member that is down, and the checkpoint of the index that still
 /// knows it.
-pub(crate) fn forget(data_dir: &Path, key: &str) {
+pub(crate) fn lose(data_dir: &Path, key: &str) {
     let engine = Engine::open(&data_dir.join("member/engine"), Options::default()).unwrap();
-    let holds = |bytes: &[u8]| bytes.windows(key.len()).any(|part| part == key.as_bytes());
-    let mut changes = Vec::new();
-    for family in [Family::Versions, Family::Revisions] {
-        for item in engine.scan(family, (Bound::Unbounded, Bound::Unbounded), Order::Ascending) {
-            let (at, value) = item.unwrap();
-            if holds(&at) || holds(&value) {
-                changes.push(Change::Delete { family, key: at });
-            }
-        }
-    }
-    assert!(changes.len() >= 2, "the key is there");
-    engine.apply(Batch { changes, applied: None }).unwrap();
-    engine.persist().unwrap();
+    forget(&engine, key).unwrap();
     for file in std::fs::read_dir(data_dir.join("member/snap")).unwrap() {
         std::fs::remove_file(file.unwrap().path()).unwrap();
     }
@@ -50,7 +37,7 @@ async fn a_member_that_differs_stops_and_the_others_wait_for_the_operator() {
     let at = cluster.follower().await;
     let id = cluster.member(at).id().get();
     cluster.stop(at).await;
-    forget(cluster.place(at).dir.path(), lost);
+    lose(cluster.place(at).dir.path(), lost);
 
     let config = cluster.place(at).config();
     let data_dir = config.data_dir.display().to_string();

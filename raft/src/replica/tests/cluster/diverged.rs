@@ -3,12 +3,10 @@
 //! Its engine has lost a key without a word, as case B2 has it. From the next write of that key on the
 //! state is another one: the key has version 1 instead of 2.
 
-use std::ops::Bound;
-
 use vetch_proto::etcdserverpb::alarm_request::AlarmAction;
 use vetch_proto::etcdserverpb::{AlarmRequest, AlarmType};
 use vetch_storage::alarm::AlarmKind;
-use vetch_storage::engine::{Batch, Change, Engine, Family, Order};
+use vetch_storage::testing::forget;
 use vetch_storage::{ApplyError, Response};
 
 use super::membership::{add, remove};
@@ -19,29 +17,11 @@ const LOST: &str = "key that was lost";
 /// A difference is to be found within so many revisions.
 const WITHIN_REVISIONS: i64 = 1_000;
 
-/// Removes every trace of a key but the index of those who run.
-fn forget(engine: &MemEngine, key: &str) {
-    let holds = |bytes: &[u8]| bytes.windows(key.len()).any(|part| part == key.as_bytes());
-    let mut changes = Vec::new();
-    for family in [Family::Versions, Family::Revisions] {
-        let all = (Bound::Unbounded, Bound::Unbounded);
-        for item in engine.scan(family, all, Order::Ascending) {
-            let (at, value) = item.unwrap();
-            if holds(&at) || holds(&value) {
-                changes.push(Change::Delete { family, key: at });
-            }
-        }
-    }
-    assert!(changes.len() >= 2, "the key is there");
-    engine.apply(Batch { changes, applied: None }).unwrap();
-    engine.persist().unwrap();
-}
-
 impl Cluster {
     /// The engine of member `id` loses the key while it is down.
     async fn lose(&mut self, id: u64) {
         self.kill(id);
-        forget(&self.machines[&id].engine(), LOST);
+        forget(&*self.machines[&id].engine(), LOST).unwrap();
         self.boot(id).await;
         self.replica(id).published().await;
         self.leader().await;
