@@ -6,11 +6,8 @@ use vetch_proto::etcdserverpb::{AlarmMember, AlarmType, CompactionRequest};
 use vetch_server::node::{RunError, Sockets, run_at};
 
 use crate::cluster::{Cluster, QUICK};
-use crate::diverged::{alarm, lose};
+use crate::diverged::{LOST, alarm, lose};
 use crate::member::{until, within};
-
-/// What the wrong member's engine loses.
-const LOST: &str = "key that was lost";
 
 impl Cluster {
     async fn with_data(flags: &[&str]) -> Self {

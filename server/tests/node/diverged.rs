@@ -10,7 +10,7 @@ use vetch_storage::engine::Options;
 use vetch_storage::testing::forget;
 
 use crate::cluster::{Cluster, QUICK};
-use crate::member::{Engine, Member, get, put, until, within};
+use crate::member::{Engine, Member, put, until, within};
 
 /// Removes a key from the engine of a member that is down, and the checkpoint of the index that still
 /// knows it.
@@ -28,70 +28,105 @@ pub(crate) async fn alarm(via: &Member, action: AlarmAction, member_id: u64) -> 
     via.maintenance().await.alarm(request).await.unwrap().into_inner().alarms
 }
 
+/// What the engine of the wrong member has lost.
+pub(crate) const LOST: &str = "key that was lost";
+
+/// A member that runs and serves, and is about to find out that it is wrong.
+struct Doomed {
+    at: usize,
+    id: u64,
+    data_dir: String,
+}
+
+impl Cluster {
+    /// A follower loses a key while it is down.
+    async fn with_one_wrong() -> (Self, Doomed) {
+        let mut cluster = Self::start(3, &QUICK).await;
+        cluster.member(0).put(LOST, "1").await;
+        cluster.member(0).put("other", "1").await;
+        let at = cluster.follower().await;
+        let id = cluster.member(at).id().get();
+        cluster.stop(at).await;
+        lose(cluster.place(at).dir.path(), LOST);
+        let data_dir = cluster.place(at).config().data_dir.display().to_string();
+        (cluster, Doomed { at, id, data_dir })
+    }
+
+    /// The wrong one starts, and stops by itself when the key that it lacks is written again.
+    async fn until_it_stops(&self, Doomed { at, id, data_dir }: &Doomed) {
+        let config = self.place(*at).config();
+        let sockets = Sockets::bind(&config.listen).unwrap();
+        let addr = sockets.client_addrs()[0];
+        let leader = self.leader().await;
+        let (serves, served) = tokio::sync::oneshot::channel();
+        let ready = || serves.send(()).unwrap();
+        let runs = run_at(sockets, config, ready, std::future::pending::<()>());
+        let used = async {
+            within("it serves", served).await.unwrap();
+            self.member(leader).put(LOST, "2").await;
+        };
+        let both = Box::pin(async { tokio::join!(runs, used) });
+        let (ended, ()) = within("it stops by itself", both).await;
+        let said = ended.unwrap_err();
+        assert!(matches!(said, RunError::Diverged(_)), "{said}");
+        let said = said.to_string();
+        for part in [&format!("member {id:x}"), data_dir, "remove this member from the cluster"] {
+            assert!(said.contains(part), "{said}");
+        }
+        tokio::net::TcpStream::connect(addr).await.unwrap_err();
+    }
+
+    async fn assert_it_does_not_start_again(&self, Doomed { at, data_dir, .. }: &Doomed) {
+        let config = self.place(*at).config();
+        let sockets = Sockets::bind(&config.listen).unwrap();
+        let again = Box::pin(run_at(sockets, config, || {}, std::future::pending::<()>()));
+        let said = within("it does not start", again).await.unwrap_err().to_string();
+        assert!(said.contains("does not start again") && said.contains(data_dir), "{said}");
+    }
+}
+
+impl Member {
+    /// Reads are answered, writes are not, and `/health` says why.
+    async fn assert_waits_for_the_operator(&self) {
+        let (status, body) = self.http("/health").await.unwrap();
+        assert_eq!((status, body.trim()), (503, r#"{"health":"false","reason":"ALARM CORRUPT"}"#));
+        let refused = self.kv().await.put(put("k", "v")).await.unwrap_err();
+        assert_eq!(
+            (refused.code(), refused.message()),
+            (Code::DataLoss, "etcdserver: corrupt cluster")
+        );
+        assert_eq!(self.get(LOST).await.kvs[0].value, "2");
+    }
+
+    /// A quorum was found to have all that this member has applied.
+    async fn until_agreed(&self) {
+        let agreed = until("the two agree", || async {
+            let (agreed, applied) = (
+                self.metric("vetch_state_agreed_index").await,
+                self.metric("etcd_server_proposals_applied_total").await,
+            );
+            (agreed == applied).then_some(agreed)
+        });
+        assert!(agreed.await > 0);
+    }
+}
+
 #[tokio::test]
 async fn a_member_that_differs_stops_and_the_others_wait_for_the_operator() {
-    let mut cluster = Cluster::start(3, &QUICK).await;
-    let lost = "key that was lost";
-    cluster.member(0).put(lost, "1").await;
-    cluster.member(0).put("other", "1").await;
-    let at = cluster.follower().await;
-    let id = cluster.member(at).id().get();
-    cluster.stop(at).await;
-    lose(cluster.place(at).dir.path(), lost);
+    let (cluster, wrong) = Cluster::with_one_wrong().await;
+    cluster.until_it_stops(&wrong).await;
 
-    let config = cluster.place(at).config();
-    let data_dir = config.data_dir.display().to_string();
-    let sockets = Sockets::bind(&config.listen).unwrap();
-    let addr = sockets.client_addrs()[0];
-    let (serves, served) = tokio::sync::oneshot::channel();
-    let ready = || serves.send(()).unwrap();
-    let runs = run_at(sockets, config, ready, std::future::pending::<()>());
-    let leader = cluster.leader().await;
-    let used = async {
-        within("it serves", served).await.unwrap();
-        cluster.member(leader).put(lost, "2").await;
-    };
-    let (ended, ()) =
-        within("it stops by itself", Box::pin(async { tokio::join!(runs, used) })).await;
-    let said = ended.unwrap_err();
-    assert!(matches!(said, RunError::Diverged(_)), "{said}");
-    let said = said.to_string();
-    for part in [&format!("member {id:x}"), &data_dir, "remove this member from the cluster"] {
-        assert!(said.contains(part), "{said}");
-    }
-    tokio::net::TcpStream::connect(addr).await.unwrap_err();
-
-    let leader = cluster.leader().await;
-    let member = cluster.member(leader);
-    let corrupt = AlarmMember { member_id: id, alarm: AlarmType::Corrupt.into() };
+    let member = cluster.member(cluster.leader().await);
+    let corrupt = AlarmMember { member_id: wrong.id, alarm: AlarmType::Corrupt.into() };
     until("the alarm is there", || async {
         (alarm(member, AlarmAction::Get, 0).await == [corrupt]).then_some(())
     })
     .await;
-    let (status, body) = member.http("/health").await.unwrap();
-    assert_eq!((status, body.trim()), (503, r#"{"health":"false","reason":"ALARM CORRUPT"}"#));
-    let refused = member.kv().await.put(put("k", "v")).await.unwrap_err();
-    assert_eq!(
-        (refused.code(), refused.message()),
-        (Code::DataLoss, "etcdserver: corrupt cluster")
-    );
-    assert_eq!(member.kv().await.range(get(lost)).await.unwrap().into_inner().kvs[0].value, "2");
+    member.assert_waits_for_the_operator().await;
+    cluster.assert_it_does_not_start_again(&wrong).await;
 
-    let config = cluster.place(at).config();
-    let sockets = Sockets::bind(&config.listen).unwrap();
-    let again = Box::pin(run_at(sockets, config, || {}, std::future::pending::<()>()));
-    let said = within("it does not start", again).await.unwrap_err().to_string();
-    assert!(said.contains("does not start again") && said.contains(&data_dir), "{said}");
-
-    assert_eq!(alarm(member, AlarmAction::Deactivate, id).await, [corrupt]);
+    assert_eq!(alarm(member, AlarmAction::Deactivate, wrong.id).await, [corrupt]);
     member.put("k", "v").await;
-    let agreed = until("the two agree", || async {
-        let (agreed, applied) = (
-            member.metric("vetch_state_agreed_index").await,
-            member.metric("etcd_server_proposals_applied_total").await,
-        );
-        (agreed == applied).then_some(agreed)
-    });
-    assert!(agreed.await > 0);
+    member.until_agreed().await;
     cluster.stop_all().await;
 }
