@@ -2,15 +2,15 @@
 
 /// `field: Type = constructor, "name", "help";` for each metric of the struct.
 macro_rules! metric_group {
-    ($(#[$doc:meta])* $group:ident {
+    ($(#[$doc:meta])* $vis:vis struct $group:ident {
         $($field:ident: $type:ty = $make:expr, $name:literal, $help:literal;)*
     }) => {
         $(#[$doc])*
         #[derive(Clone, Debug)]
-        pub struct $group {
+        $vis struct $group {
             $(
                 #[doc = concat!("`", $name, "`: ", $help, ".")]
-                pub $field: $type,
+                $vis $field: $type,
             )*
         }
 

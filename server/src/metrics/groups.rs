@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::registry::Registry;
 
 use super::buckets;
 use super::counter::Counter;
@@ -15,7 +14,7 @@ use super::operation::KeyOperations;
 
 metric_group! {
     /// Consensus, health, and requests as a whole.
-    ServerMetrics {
+    pub struct ServerMetrics {
         has_leader: Gauge = Gauge::default(), "etcd_server_has_leader", "1 if a leader is known";
         is_leader: Gauge = Gauge::default(), "etcd_server_is_leader", "1 on the leader";
         is_learner: Gauge = Gauge::default(), "etcd_server_is_learner", "1 on a learner";
@@ -51,7 +50,7 @@ metric_group! {
 
 metric_group! {
     /// Keys, revisions, compaction.
-    MvccMetrics {
+    pub struct MvccMetrics {
         put: Counter = Counter::default(), "etcd_mvcc_put_total", "Puts applied";
         delete: Counter = Counter::default(), "etcd_mvcc_delete_total", "Deletes applied";
         range: Counter = Counter::default(), "etcd_mvcc_range_total", "Ranges executed";
@@ -94,7 +93,7 @@ impl MvccMetrics {
 
 metric_group! {
     /// Watch streams and their events.
-    WatchMetrics {
+    pub struct WatchMetrics {
         events: Counter = Counter::default(),
             "etcd_debugging_mvcc_events_total", "Events handed to watchers";
         pending_events: Gauge = Gauge::default(),
@@ -109,7 +108,7 @@ metric_group! {
 
 metric_group! {
     /// Leases.
-    LeaseMetrics {
+    pub struct LeaseMetrics {
         granted: Counter = Counter::default(), "etcd_debugging_lease_granted_total", "Leases granted";
         renewed: Counter = Counter::default(), "etcd_debugging_lease_renewed_total", "Leases renewed";
         revoked: Counter = Counter::default(), "etcd_debugging_lease_revoked_total", "Leases revoked";
@@ -121,7 +120,7 @@ metric_group! {
 
 metric_group! {
     /// Log and engine.
-    DiskMetrics {
+    pub struct DiskMetrics {
         wal_fsync: Histogram = buckets::latency(),
             "etcd_disk_wal_fsync_duration_seconds", "Time of a sync of the log";
         wal_write: Histogram = buckets::latency(),
@@ -141,7 +140,7 @@ metric_group! {
 
 metric_group! {
     /// Bytes of gRPC clients.
-    NetworkMetrics {
+    pub struct NetworkMetrics {
         client_received: Counter = Counter::default(),
             "etcd_network_client_grpc_received_bytes_total", "Bytes received from gRPC clients";
         client_sent: Counter = Counter::default(),
@@ -151,99 +150,39 @@ metric_group! {
 
 metric_group! {
     /// Scrapes of these metrics.
-    HttpMetrics {
+    pub struct HttpMetrics {
         scrapes_in_flight: Gauge = Gauge::default(),
             "promhttp_metric_handler_requests_in_flight", "Scrapes in flight";
     }
 }
 
-/// Families, whose members are resolved by the methods of [`super::Metrics`].
-#[derive(Clone, Debug)]
-pub(super) struct Families {
-    pub(super) apply_duration: Family<Histogram>,
-    pub(super) request_duration: Family<Histogram>,
-    pub(super) range_duration: Family<Histogram>,
-    pub(super) client_requests: Family<Counter>,
-    pub(super) healthcheck: Family<Gauge>,
-    pub(super) healthchecks: Family<Counter>,
-    pub(super) stream_failures: Family<Counter>,
-    pub(super) alarms: Family<Gauge>,
-    pub(super) cluster_version: Family<Gauge>,
-    pub(super) scrapes: Family<Counter>,
-    pub(super) server_id: Family<Gauge>,
-    pub(super) known_peers: Family<Gauge>,
-}
-
-impl Families {
-    pub(super) fn register(registry: &mut Registry) -> Self {
-        let families = Self {
-            apply_duration: Family::new(buckets::fine_latency),
-            request_duration: Family::new(buckets::latency),
-            range_duration: Family::new(buckets::fine_latency),
-            client_requests: Family::new(Counter::default),
-            healthcheck: Family::new(Gauge::default),
-            healthchecks: Family::new(Counter::default),
-            stream_failures: Family::new(Counter::default),
-            alarms: Family::new(Gauge::default),
-            cluster_version: Family::new(Gauge::default),
-            scrapes: Family::new(Counter::default),
-            server_id: Family::new(Gauge::default),
-            known_peers: Family::new(Gauge::default),
-        };
-        let f = families.clone();
-        registry.register(
-            "etcd_server_apply_duration_seconds",
-            "Time of applying, by operation",
-            f.apply_duration,
-        );
-        registry.register(
-            "etcd_server_request_duration_seconds",
-            "Time of requests, by type",
-            f.request_duration,
-        );
-        registry.register("etcd_server_range_duration_seconds", "Time of ranges", f.range_duration);
-        registry.register(
-            "etcd_server_client_requests_total",
-            "Requests by the client's API version",
-            f.client_requests,
-        );
-        registry.register(
-            "etcd_server_healthcheck",
-            "Last result of each health check",
-            f.healthcheck,
-        );
-        registry.register(
-            "etcd_server_healthchecks_total",
-            "Health checks by result",
-            f.healthchecks,
-        );
-        registry.register(
-            "etcd_network_server_stream_failures_total",
-            "Streams that broke",
-            f.stream_failures,
-        );
-        registry.register(
-            "etcd_debugging_server_alarms",
-            "1 for each alarm that is raised",
-            f.alarms,
-        );
-        registry.register(
-            "etcd_cluster_version",
-            "1 with the cluster's version as a label",
-            f.cluster_version,
-        );
-        registry.register(
-            "promhttp_metric_handler_requests_total",
-            "Scrapes by status code",
-            f.scrapes,
-        );
-        registry.register("etcd_server_id", "1 with the member's id as a label", f.server_id);
-        registry.register(
-            "etcd_network_known_peers",
-            "1 for each member that this one knows, itself included",
-            f.known_peers,
-        );
-        families
+metric_group! {
+    /// Families, whose members are resolved by the methods of [`super::Metrics`].
+    pub(super) struct Families {
+        apply_duration: Family<Histogram> = Family::new(buckets::fine_latency),
+            "etcd_server_apply_duration_seconds", "Time of applying, by operation";
+        request_duration: Family<Histogram> = Family::new(buckets::latency),
+            "etcd_server_request_duration_seconds", "Time of requests, by type";
+        range_duration: Family<Histogram> = Family::new(buckets::fine_latency),
+            "etcd_server_range_duration_seconds", "Time of ranges";
+        client_requests: Family<Counter> = Family::new(Counter::default),
+            "etcd_server_client_requests_total", "Requests by the client's API version";
+        healthcheck: Family<Gauge> = Family::new(Gauge::default),
+            "etcd_server_healthcheck", "Last result of each health check";
+        healthchecks: Family<Counter> = Family::new(Counter::default),
+            "etcd_server_healthchecks_total", "Health checks by result";
+        stream_failures: Family<Counter> = Family::new(Counter::default),
+            "etcd_network_server_stream_failures_total", "Streams that broke";
+        alarms: Family<Gauge> = Family::new(Gauge::default),
+            "etcd_debugging_server_alarms", "1 for each alarm that is raised";
+        cluster_version: Family<Gauge> = Family::new(Gauge::default),
+            "etcd_cluster_version", "1 with the cluster's version as a label";
+        scrapes: Family<Counter> = Family::new(Counter::default),
+            "promhttp_metric_handler_requests_total", "Scrapes by status code";
+        server_id: Family<Gauge> = Family::new(Gauge::default),
+            "etcd_server_id", "1 with the member's id as a label";
+        known_peers: Family<Gauge> = Family::new(Gauge::default),
+            "etcd_network_known_peers", "1 for each member that this one knows, itself included";
     }
 }
 

@@ -13,6 +13,7 @@ use prometheus_client::registry::Registry;
 use super::buckets;
 use super::counter::Counter;
 use super::family::Family;
+use super::group::metric_group;
 use super::groups::seconds;
 
 /// One [`PeerMetrics`] for each peer that was ever spoken to.
@@ -22,15 +23,25 @@ pub struct PeersMetrics {
     peers: Mutex<BTreeMap<u64, Arc<PeerMetrics>>>,
 }
 
-#[derive(Clone, Debug)]
-struct Families {
-    active: Family<Gauge>,
-    disconnected: Family<Counter>,
-    sent_bytes: Family<Counter>,
-    received_bytes: Family<Counter>,
-    sent_failures: Family<Counter>,
-    received_failures: Family<Counter>,
-    round_trip: Family<Histogram>,
+metric_group! {
+    /// Those that have a peer as a label.
+    struct Families {
+        active: Family<Gauge> = Family::new(Gauge::default),
+            "etcd_network_active_peers", "1 for each peer that can be reached";
+        disconnected: Family<Counter> = Family::new(Counter::default),
+            "etcd_network_disconnected_peers_total", "How often a peer could not be reached any more";
+        sent_bytes: Family<Counter> = Family::new(Counter::default),
+            "etcd_network_peer_sent_bytes_total", "Bytes of messages to a peer";
+        received_bytes: Family<Counter> = Family::new(Counter::default),
+            "etcd_network_peer_received_bytes_total", "Bytes of messages from a peer";
+        sent_failures: Family<Counter> = Family::new(Counter::default),
+            "etcd_network_peer_sent_failures_total",
+            "Messages to a peer that did not arrive, or whose answer did not";
+        received_failures: Family<Counter> = Family::new(Counter::default),
+            "etcd_network_peer_received_failures_total", "Streams of messages from a peer that broke";
+        round_trip: Family<Histogram> = Family::new(buckets::round_trip),
+            "etcd_network_peer_round_trip_time_seconds", "Time of a leader's heartbeats and their answers";
+    }
 }
 
 /// Of one peer.
@@ -51,52 +62,7 @@ pub struct PeerMetrics {
 
 impl PeersMetrics {
     pub(super) fn register(registry: &mut Registry) -> Self {
-        let families = Families {
-            active: Family::new(Gauge::default),
-            disconnected: Family::new(Counter::default),
-            sent_bytes: Family::new(Counter::default),
-            received_bytes: Family::new(Counter::default),
-            sent_failures: Family::new(Counter::default),
-            received_failures: Family::new(Counter::default),
-            round_trip: Family::new(buckets::round_trip),
-        };
-        let f = families.clone();
-        registry.register(
-            "etcd_network_active_peers",
-            "1 for each peer that can be reached",
-            f.active,
-        );
-        registry.register(
-            "etcd_network_disconnected_peers_total",
-            "How often a peer could not be reached any more",
-            f.disconnected,
-        );
-        registry.register(
-            "etcd_network_peer_sent_bytes_total",
-            "Bytes of messages to a peer",
-            f.sent_bytes,
-        );
-        registry.register(
-            "etcd_network_peer_received_bytes_total",
-            "Bytes of messages from a peer",
-            f.received_bytes,
-        );
-        registry.register(
-            "etcd_network_peer_sent_failures_total",
-            "Messages to a peer that did not arrive, or whose answer did not",
-            f.sent_failures,
-        );
-        registry.register(
-            "etcd_network_peer_received_failures_total",
-            "Streams of messages from a peer that broke",
-            f.received_failures,
-        );
-        registry.register(
-            "etcd_network_peer_round_trip_time_seconds",
-            "Time of a leader's heartbeats and their answers",
-            f.round_trip,
-        );
-        Self { families, peers: Mutex::default() }
+        Self { families: Families::register(registry), peers: Mutex::default() }
     }
 
     /// Those of the peer with this member id, for whoever counts to keep.
