@@ -2,6 +2,7 @@
 
 use futures::StreamExt;
 use futures::stream;
+use tokio::runtime::Handle;
 use tonic::{Code, Request};
 use vetch_proto::etcdserverpb::watch_request::RequestUnion;
 use vetch_proto::etcdserverpb::{
@@ -42,6 +43,48 @@ async fn leadership_moves_where_the_leader_is_told_to_and_refusals_are_etcds() {
         member.put("k", "v").await;
         assert_eq!(member.metric("etcd_server_has_leader").await, 1);
     }
+    cluster.stop_all().await;
+}
+
+/// Every member leads as often, and is written to all the time: who leads no more has entries under way.
+async fn move_around(cluster: &Cluster, times: usize) {
+    let moves = async {
+        for at in (0..3).cycle().take(3 * times) {
+            until("it leads", || async {
+                let leader = cluster.leader().await;
+                if leader == at {
+                    return Some(());
+                }
+                // Refused while the other is behind, as it may be under all that is written.
+                drop(move_leader(cluster.member(leader), cluster.member(at).id().get()).await);
+                None
+            })
+            .await;
+        }
+    };
+    let writes = async |at: usize| -> () {
+        let mut kv = cluster.member(at).kv().await;
+        loop {
+            // Whether it is taken is for other tests to say.
+            drop(kv.put(put("k", "v")).await);
+        }
+    };
+    tokio::select! {
+        () = moves => {}
+        ((), (), ()) = async { tokio::join!(writes(0), writes(1), writes(2)) } => {}
+    }
+}
+
+/// Who leads has streams to the others, which both ends must let go of when it leads no more.
+#[tokio::test]
+async fn leadership_that_moves_leaves_no_task_behind() {
+    let cluster = Cluster::start(3, &QUICK).await;
+    let tasks = || Handle::current().metrics().num_alive_tasks();
+    // Until every member has all its connections.
+    move_around(&cluster, 1).await;
+    let before = tasks();
+    move_around(&cluster, 10).await;
+    until("what leaders left behind ends", || async { (tasks() <= before).then_some(()) }).await;
     cluster.stop_all().await;
 }
 
