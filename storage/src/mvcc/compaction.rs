@@ -8,26 +8,32 @@
 //!
 //! Every batch carries the walk's cursor and the count of reclaimed bytes, so that a crash repeats no
 //! deletion and counts none twice.
+//!
+//! `reclaim`: how far that is. `garbage`: what goes.
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use super::hash::{Hasher, remember, stored_hashes};
-use super::index::Index;
-use super::key_range::KeyRange;
 use super::reader::Reader;
 use crate::engine::{Batch, Change, Engine, Family, Order};
 use crate::error::Fatal;
 use crate::machine::shared::{Shared, ViewState};
 use crate::schema::change::{self, ChangeRecord};
-use crate::schema::state::{self, CompactionHash, Reclaim, ScheduledCompaction, StateKey};
-use crate::schema::version;
+use crate::schema::state::{self, CompactionHash, ScheduledCompaction, StateKey};
 use crate::types::{Revision, RevisionKey};
 use crate::view::Views;
 
+mod garbage;
+mod reclaim;
+
+use garbage::Garbage;
+use reclaim::Job;
+
+pub(crate) use reclaim::ReclaimState;
+
 /// Changes whose garbage goes in one engine batch: a put waits for a batch that is being written.
 const BATCH: usize = 64;
+
 /// How many changes may be hashed where one's garbage may be deleted.
 const HASHED_PER_DELETED: usize = 8;
 
@@ -55,107 +61,6 @@ pub enum CompactionProgress {
     More,
     /// The rest is pinned by a view still in use; try again later.
     Pinned,
-}
-
-/// How far background deletion is.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct ReclaimState {
-    finished: Revision,
-    job: Option<Job>,
-    reclaimed: u64,
-}
-
-/// One compaction at work.
-#[derive(Clone, Copy, Debug)]
-struct Job {
-    target: Revision,
-    previous: Revision,
-    cursor: RevisionKey,
-    /// Being taken; once it is stored, deletion begins.
-    hash: Option<Hasher>,
-}
-
-impl ReclaimState {
-    /// From what is stored. A job that was deleting goes on at its cursor; one that was hashing had
-    /// stored nothing and begins anew.
-    pub(crate) fn load<E: Engine>(engine: &E) -> Result<Self, Fatal> {
-        let key = StateKey::Reclaim.encode();
-        let Some(value) = engine.get(Family::State, &key)? else {
-            return Ok(Self { finished: Revision::NEVER_COMPACTED, job: None, reclaimed: 0 });
-        };
-        let stored: Reclaim = state::decode(&key, &value)?;
-        let mut job = None;
-        if stored.started != stored.finished {
-            let target = Revision(stored.started);
-            let main = Revision(stored.cursor_main);
-            let cursor = RevisionKey { main, sub: stored.cursor_sub };
-            let previous = scheduled(engine, target)?.unwrap_or(Revision(stored.finished));
-            job = Some(Job { target, previous, cursor, hash: None });
-        }
-        Ok(Self { finished: Revision(stored.finished), job, reclaimed: stored.reclaimed })
-    }
-
-    /// Bytes of all versions ever deleted.
-    pub(crate) fn reclaimed(&self) -> u64 {
-        self.reclaimed
-    }
-
-    /// The highest revision of which anything may already be deleted.
-    pub(crate) fn deleted_up_to(&self) -> Revision {
-        match self.job {
-            Some(Job { hash: None, target, .. }) => target,
-            Some(_) | None => self.finished,
-        }
-    }
-
-    /// Takes deleted keys out of an index that was saved before their last records were deleted.
-    pub(crate) fn forget_deleted(&self, index: &mut Index) {
-        if index.len() == index.live_len() {
-            return;
-        }
-        let everything = KeyRange::From(Bytes::new());
-        let gone: Vec<Bytes> = index
-            .range(&everything)
-            .filter(|(_, entry)| entry.tombstone && self.has_deleted(entry.modified))
-            .map(|(key, _)| key)
-            .collect();
-        for key in gone {
-            index.remove(&key);
-        }
-    }
-
-    /// Whether the record of a deletion at `at` has been deleted itself.
-    fn has_deleted(&self, at: RevisionKey) -> bool {
-        let by_job = match self.job {
-            Some(Job { hash: None, target, cursor, .. }) => at.main < target && at < cursor,
-            Some(_) | None => false,
-        };
-        at.main < self.finished || by_job
-    }
-
-    fn record(&self) -> Change {
-        let cursor = self.job.map(|job| job.cursor).unwrap_or_default();
-        let record = Reclaim {
-            finished: self.finished.0,
-            started: self.deleted_up_to().0,
-            cursor_main: cursor.main.0,
-            cursor_sub: cursor.sub,
-            reclaimed: self.reclaimed,
-        };
-        let (key, value, _) = state::encode(StateKey::Reclaim, &record);
-        Change::Put { family: Family::State, key, value }
-    }
-}
-
-fn scheduled<E: Engine>(engine: &E, target: Revision) -> Result<Option<Revision>, Fatal> {
-    let key = StateKey::Scheduled(target).encode();
-    match engine.get(Family::State, &key)? {
-        Some(value) => {
-            let record: ScheduledCompaction = state::decode(&key, &value)?;
-            Ok(Some(Revision(record.previous)))
-        }
-        None => Ok(None),
-    }
 }
 
 impl<E: Engine> Compactor<E> {
@@ -336,37 +241,4 @@ impl<E: Engine> Step<E> {
 
 fn after(at: RevisionKey) -> RevisionKey {
     RevisionKey { main: at.main, sub: at.sub + 1 }
-}
-
-#[derive(Default)]
-struct Garbage {
-    changes: Vec<Change>,
-    tombstones: Vec<(Bytes, RevisionKey)>,
-    bytes: u64,
-    versions: u64,
-}
-
-impl Garbage {
-    /// What a change makes superfluous: the version it superseded, and itself if it is a deletion
-    /// before the compacted revision.
-    fn collect(&mut self, change: &ChangeRecord, job: &Job) {
-        let at = change.entry.modified;
-        // What changes up to the previous compaction superseded went with that one.
-        if let Some(previous) = change.previous.filter(|_| at.main > job.previous) {
-            self.remove(&change.key, previous.at, previous.value_len);
-        }
-        if change.entry.tombstone && at.main < job.target {
-            self.remove(&change.key, at, 0);
-            self.tombstones.push((change.key.clone(), at));
-        }
-    }
-
-    fn remove(&mut self, key: &Bytes, at: RevisionKey, value_len: u32) {
-        self.bytes += super::footprint(key.len(), value_len as usize);
-        self.versions += 1;
-        self.changes
-            .push(Change::Delete { family: Family::Versions, key: version::engine_key(key, at) });
-        self.changes
-            .push(Change::Delete { family: Family::Revisions, key: change::engine_key(at) });
-    }
 }
