@@ -3,8 +3,9 @@
 //! One state at a time. Each chunk is taken by a task of its own, so that neither a connection that
 //! breaks nor a sender that loses patience cuts it short; the sender asks again and is told which chunk
 //! is due. What is complete is read back, compared and opened before openraft hears of it.
+//!
+//! `inbox`: which state that is, and how far.
 
-use std::fmt;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -23,118 +24,21 @@ use super::engines::Begun;
 use super::service::stopping;
 use crate::apply::snapshot::{Received, Snapshot, SnapshotState};
 use crate::apply::{room, stored_membership};
-use crate::platform::latest::Latest;
 use crate::platform::{InstantOf, Platform};
 use crate::transport::wire::{self, Offer};
-use crate::types::{Vote, raft_log_id};
+use crate::types::raft_log_id;
+
+mod inbox;
+
+use inbox::{Entered, Stage, Transfer};
+
+pub(crate) use inbox::Inbox;
 
 /// A chunk that takes longer than this is answered with "working".
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+
 /// A sender that is silent for this long is gone; its state begins anew another time.
 const GONE_AFTER: Duration = Duration::from_mins(2);
-
-/// What this member is being given.
-pub(crate) struct Inbox<P: Platform> {
-    slot: Mutex<Slot<P>>,
-}
-
-struct Slot<P: Platform> {
-    current: Option<Arc<Transfer<P>>>,
-    /// The member stops: nothing new is begun.
-    closed: bool,
-}
-
-/// One state that is on its way.
-struct Transfer<P: Platform> {
-    offer: Offer,
-    stage: Latest<Stage>,
-    /// `None` before the first chunk, while one is taken, and after the last.
-    import: Mutex<Option<(u64, Import<P::Engine>)>>,
-    heard: Mutex<InstantOf<P>>,
-}
-
-/// How far a transfer is.
-#[derive(Clone, Debug, PartialEq)]
-enum Stage {
-    Due(u32),
-    Working,
-    Installed,
-    /// Somebody else leads.
-    Outvoted(Vote),
-    Failed(String),
-}
-
-impl<P: Platform> Default for Inbox<P> {
-    fn default() -> Self {
-        Self { slot: Mutex::new(Slot { current: None, closed: false }) }
-    }
-}
-
-impl<P: Platform> fmt::Debug for Inbox<P> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let slot = self.slot.lock();
-        let stage = slot.current.as_ref().map(|transfer| transfer.stage.get());
-        f.debug_struct("Inbox").field("stage", &stage).finish_non_exhaustive()
-    }
-}
-
-impl<P: Platform> Inbox<P> {
-    /// The transfer that a chunk belongs to; a new one for the first chunk of a state, unless a newer
-    /// leader is sending already. And one that is given up for it.
-    fn enter(&self, offer: Offer, chunk: u32) -> Result<Entered<P>, Outcome> {
-        let mut slot = self.slot.lock();
-        if let Some(current) = &slot.current {
-            if current.offer.transfer == offer.transfer {
-                *current.heard.lock() = InstantOf::<P>::now();
-                return Ok(Entered { transfer: Arc::clone(current), is_new: false, before: None });
-            }
-            if current.offer.vote > offer.vote {
-                return Err(Outcome::HigherVote(wire::encode_vote(&current.offer.vote)));
-            }
-        }
-        if chunk != 0 || slot.closed {
-            return Err(Outcome::Unknown(true));
-        }
-        let transfer = Arc::new(Transfer {
-            offer,
-            stage: Latest::new(Stage::Due(0)),
-            import: Mutex::default(),
-            heard: Mutex::new(InstantOf::<P>::now()),
-        });
-        let before = slot.current.replace(Arc::clone(&transfer));
-        Ok(Entered { transfer, is_new: true, before })
-    }
-
-    fn is_current(&self, transfer: &Arc<Transfer<P>>) -> bool {
-        let slot = self.slot.lock();
-        slot.current.as_ref().is_some_and(|current| Arc::ptr_eq(current, transfer))
-    }
-
-    /// Takes a transfer out, if it is still the one.
-    fn leave(&self, transfer: &Arc<Transfer<P>>) {
-        let mut slot = self.slot.lock();
-        drop(slot.current.take_if(|current| Arc::ptr_eq(current, transfer)));
-    }
-
-    /// Gives up what is being received, and takes nothing more.
-    pub(super) async fn close(&self, inner: &Inner<P>) {
-        let current = {
-            let mut slot = self.slot.lock();
-            slot.closed = true;
-            slot.current.take()
-        };
-        if let Some(transfer) = current {
-            transfer.stage.until(|stage| *stage != Stage::Working).await;
-            inner.abandon(&transfer).await;
-        }
-    }
-}
-
-struct Entered<P: Platform> {
-    transfer: Arc<Transfer<P>>,
-    is_new: bool,
-    before: Option<Arc<Transfer<P>>>,
-}
 
 impl<P: Platform> Inner<P> {
     /// Takes a chunk, or says what became of it.
@@ -285,6 +189,16 @@ impl<P: Platform> Inner<P> {
     }
 }
 
+impl<P: Platform> Inbox<P> {
+    /// Gives up what is being received, and takes nothing more.
+    pub(super) async fn close(&self, inner: &Inner<P>) {
+        if let Some(transfer) = self.shut() {
+            transfer.stage.until(|stage| *stage != Stage::Working).await;
+            inner.abandon(&transfer).await;
+        }
+    }
+}
+
 /// Gives a transfer up when its sender has been silent for too long.
 async fn forget_when_silent<P: Platform>(inner: Weak<Inner<P>>, transfer: Arc<Transfer<P>>) {
     loop {
@@ -299,32 +213,6 @@ async fn forget_when_silent<P: Platform>(inner: Weak<Inner<P>>, transfer: Arc<Tr
             tracing::warn!(state = %transfer.offer.meta, "the sender of a state is gone; giving it up");
             inner.inbox.leave(&transfer);
             return inner.abandon(&transfer).await;
-        }
-    }
-}
-
-impl<P: Platform> Transfer<P> {
-    /// Whether `chunk` is the one that is due; then it is being worked on from now on.
-    fn begin_work(&self, chunk: u32) -> bool {
-        let mut begins = false;
-        self.stage.update(|stage| {
-            begins = *stage == Stage::Due(chunk);
-            if begins {
-                *stage = Stage::Working;
-            }
-        });
-        begins
-    }
-}
-
-impl From<Stage> for Outcome {
-    fn from(stage: Stage) -> Self {
-        match stage {
-            Stage::Due(chunk) => Self::Due(chunk),
-            Stage::Working => Self::Working(true),
-            Stage::Installed => Self::Installed(true),
-            Stage::Outvoted(vote) => Self::HigherVote(wire::encode_vote(&vote)),
-            Stage::Failed(reason) => Self::Failed(reason),
         }
     }
 }
