@@ -1,16 +1,14 @@
 //! openraft's state machine over [`StateMachine`]: committed entries in, answers out.
 //!
 //! **Order, always:** state visible, events published, applied index advanced, clients answered.
+//!
+//! `state_machine`: what openraft calls. `snapshot`: a whole state, to be sent or received. `group`: who decides.
 
 use std::fmt;
-use std::io;
-use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::{Stream, StreamExt};
-use openraft::RaftSnapshotBuilder;
-use openraft::storage::{ApplyResponder, EntryResponder, RaftStateMachine};
+use openraft::storage::ApplyResponder;
 use openraft_rt::{AsyncRuntime, Instant};
 use prost::Message;
 use tokio::sync::oneshot;
@@ -18,22 +16,26 @@ use vetch_proto::etcdserverpb::Member;
 use vetch_proto::vetchpb::{MemberRecord, Proposal};
 use vetch_storage::{Applied, Engine, Entry, Fatal, LogId, NodeId, StateMachine};
 
-use crate::platform::{InstantOf, Platform, yield_now};
+use crate::platform::{InstantOf, Platform};
 use crate::replica::awaited::Awaited;
 use crate::replica::compare::recent::{Mark, Recent};
 use crate::replica::engines::Engines;
 use crate::replica::progress::Progress;
 use crate::replica::stop::Stop;
 use crate::replica::{ApplyObserver, StopReason};
-use crate::types::cause::into_io;
-use crate::types::membership::{decode_membership, encode_membership};
+use crate::types::membership::encode_membership;
 use crate::types::{
     self, Membership, Payload, RaftLogId, StoredMembership, TypeConfig, log_id, raft_log_id,
 };
 
+mod group;
 pub(crate) mod snapshot;
+mod state_machine;
 
-use snapshot::{Meta, Received, SnapshotMarks, SnapshotState};
+use group::{is_learner, votes_alone};
+use snapshot::{Meta, Received, SnapshotMarks};
+
+pub(crate) use group::{is_sole_voter, stored_membership, undecodable};
 
 /// Entries that become visible together at most. Bounds how long one turn of the applying task keeps
 /// the others of its runtime waiting, which matters in a replay after a restart.
@@ -231,127 +233,8 @@ fn mark<E: Engine>(machine: &StateMachine<E>) -> Mark {
     Mark { index, revision, digest: machine.digest() }
 }
 
-/// Whether `node` alone decided what `machine` has applied.
-pub(crate) fn is_sole_voter<E: Engine>(
-    machine: &StateMachine<E>,
-    node: NodeId,
-) -> Result<bool, Fatal> {
-    Ok(votes_alone(node.0, stored_membership(machine)?.membership()))
-}
-
-/// Whether clients see this member as a learner: a new voter that has yet to catch up is none.
-fn is_learner<E: Engine>(machine: &StateMachine<E>, node: u64) -> bool {
-    machine.members().get(NodeId(node)).is_some_and(|member| member.is_learner)
-}
-
-/// Whether this member alone decides what is committed.
-fn votes_alone(node: u64, membership: &Membership) -> bool {
-    membership.voter_ids().eq([node])
-}
-
-/// The newest applied membership, as the machine keeps it.
-pub(crate) fn stored_membership<E: Engine>(
-    machine: &StateMachine<E>,
-) -> Result<StoredMembership, Fatal> {
-    let Some((id, encoded)) = machine.membership() else {
-        return Ok(StoredMembership::default());
-    };
-    let membership = decode_membership(encoded).map_err(|error| undecodable(id, &error))?;
-    Ok(StoredMembership::new(raft_log_id(id), membership))
-}
-
-pub(crate) fn undecodable(id: LogId, error: &prost::DecodeError) -> Fatal {
-    Fatal::Corrupt {
-        location: format!("log entry {} of term {}", id.index, id.term),
-        expected: "an entry this version can decode".to_owned(),
-        found: error.to_string(),
-    }
-}
-
-impl<P: Platform> RaftStateMachine<Config<P>> for Applier<P> {
-    type SnapshotData = SnapshotState<P::Engine>;
-    type SnapshotBuilder = SnapshotBuilder<P::Engine>;
-
-    async fn applied_state(&mut self) -> Result<(Option<RaftLogId>, StoredMembership), io::Error> {
-        Ok((raft_log_id(self.machine.applied()), self.membership.clone()))
-    }
-
-    async fn apply<S>(&mut self, mut entries: S) -> Result<(), io::Error>
-    where
-        S: Stream<Item = Result<EntryResponder<Config<P>>, io::Error>> + Unpin + Send,
-    {
-        let mut batch =
-            Batch::<P> { applied: Vec::new(), waiting: Vec::new(), awaited: Vec::new() };
-        while let Some(item) = entries.next().await {
-            let (entry, responder) = item?;
-            let applied = self.apply_entry(entry, &mut batch).map_err(into_io)?;
-            if Recent::is_regular(applied.id.index) {
-                self.recent.note(mark(&self.machine));
-            }
-            if let Some(responder) = responder {
-                batch.waiting.push((batch.applied.len(), responder));
-            }
-            batch.applied.push(Arc::new(applied));
-            if batch.applied.len() == MAX_BATCH {
-                room::<P::Runtime>(|| self.machine.is_congested()).await;
-                self.flush(&mut batch).map_err(into_io)?;
-                yield_now().await;
-            }
-        }
-        room::<P::Runtime>(|| self.machine.is_congested()).await;
-        self.flush(&mut batch).map_err(into_io)
-    }
-
-    async fn get_snapshot_builder(&mut self) -> Self::SnapshotBuilder {
-        SnapshotBuilder { marks: Arc::clone(&self.marks), engine: PhantomData }
-    }
-
-    async fn install_snapshot(
-        &mut self,
-        meta: &Meta,
-        state: SnapshotState<P::Engine>,
-    ) -> Result<(), io::Error> {
-        match state {
-            SnapshotState::Received(received) => {
-                self.install(meta, received).await.map_err(into_io)
-            }
-            // At the start, if what is applied were behind what was handed out as durable.
-            SnapshotState::Durable | SnapshotState::Pinned(_) => {
-                Err(io::Error::other(format!("{meta} is not a state from a peer")))
-            }
-        }
-    }
-
-    /// What there is now, pinned. Asked for at the start, for its position alone, and for each peer that
-    /// is to be fed: then what the peer is told and what it gets belong together.
-    async fn get_current_snapshot(
-        &mut self,
-    ) -> Result<Option<snapshot::Snapshot<P::Engine>>, io::Error> {
-        let view = self.machine.view();
-        let meta = snapshot::meta(view.applied(), self.membership.clone());
-        let pinned =
-            |_| snapshot::Snapshot { meta: meta.clone(), snapshot: SnapshotState::Pinned(view) };
-        Ok(meta.last_log_id.map(pinned))
-    }
-}
-
 impl<P: Platform> fmt::Debug for Applier<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Applier").field("applied", &self.machine.applied()).finish_non_exhaustive()
-    }
-}
-
-/// "Builds" a snapshot by saying where the durable state ends.
-pub(crate) struct SnapshotBuilder<E> {
-    marks: Arc<SnapshotMarks>,
-    engine: PhantomData<fn() -> E>,
-}
-
-impl<R: AsyncRuntime, E: Engine> RaftSnapshotBuilder<TypeConfig<R>> for SnapshotBuilder<E> {
-    type SnapshotData = SnapshotState<E>;
-
-    async fn build_snapshot(&mut self) -> Result<snapshot::Snapshot<E>, io::Error> {
-        // Asked for by our checkpointer alone, which has set the mark before.
-        self.marks.durable().ok_or_else(|| io::Error::other("no checkpoint yet"))
     }
 }
