@@ -1,17 +1,24 @@
 //! One flipped bit in a file of a stopped server: it is found, or it does no harm; it is never
 //! served.
+//!
+//! `report`: what came of it. `naming`: whether a log says where the damage is.
+
+mod naming;
+mod report;
 
 use super::error::HarnessError;
 use super::filled_store::FilledStore;
 use super::server::{Server, ServerSpec};
-use super::tool::{Report, ServerArgs};
+use super::tool::ServerArgs;
 use super::tree::{Tree, copy, files_below};
+use naming::{last_line, names, names_folder, names_place, part};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+pub use report::{Flip, FlipOutcome, FlipReport};
 
 /// How long a server that noticed damage while serving may take to stop.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
@@ -34,106 +41,6 @@ pub struct BitFlips {
     pub flips_per_class: usize,
     /// Whether the server may name only the folder of the damaged file.
     pub folder_is_enough: bool,
-}
-
-/// One flip and what came of it.
-#[derive(Clone, Debug)]
-pub struct Flip {
-    /// The class of the file.
-    pub class: String,
-    /// The file, relative to the data directory.
-    pub file: PathBuf,
-    /// Byte and bit.
-    pub place: (u64, u8),
-    /// What the server did.
-    pub outcome: FlipOutcome,
-}
-
-/// What a server did with a flipped bit.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum FlipOutcome {
-    /// Refused to start, or stopped while serving, naming file and offset. If it refused, its files
-    /// are as they were.
-    Named,
-    /// Everything it answered was right and complete, and its log names file and offset.
-    Mended,
-    /// Everything it answered was right and complete.
-    Harmless,
-    /// Stopped, and named the file without the offset. The end of the log.
-    FileNamed(String),
-    /// Stopped, and named only the folder the file is in. The end of the log.
-    FolderNamed(String),
-    /// Stopped without saying where. The end of its log.
-    Unnamed(String),
-    /// Refused to start, and changed or removed these files.
-    Changed(Vec<PathBuf>),
-    /// Answered wrongly or incompletely and went on: the one thing that must never be.
-    Served(String),
-    /// Neither served nor stopped.
-    Hung(String),
-}
-
-impl FlipOutcome {
-    fn word(&self) -> &'static str {
-        match self {
-            Self::Named => "refused, file and offset named",
-            Self::Mended => "served rightly, file and offset named",
-            Self::Harmless => "harmless",
-            Self::FileNamed(_) => "refused, only the file named",
-            Self::FolderNamed(_) => "refused, only the folder named",
-            Self::Unnamed(_) => "REFUSED, NOTHING NAMED",
-            Self::Changed(_) => "REFUSED, FILES CHANGED",
-            Self::Served(_) => "SERVED",
-            Self::Hung(_) => "HUNG",
-        }
-    }
-
-    /// True if this is as it should be.
-    pub fn is_acceptable(&self, folder_is_enough: bool) -> bool {
-        match self {
-            Self::Named | Self::Mended | Self::Harmless => true,
-            Self::FileNamed(_) | Self::FolderNamed(_) => folder_is_enough,
-            Self::Unnamed(_) | Self::Changed(_) | Self::Served(_) | Self::Hung(_) => false,
-        }
-    }
-}
-
-/// All flips of a series.
-#[derive(Clone, Debug)]
-pub struct FlipReport {
-    /// In the order made.
-    pub flips: Vec<Flip>,
-    folder_is_enough: bool,
-}
-
-impl FlipReport {
-    fn findings(&self) -> impl Iterator<Item = &Flip> {
-        self.flips.iter().filter(|flip| !flip.outcome.is_acceptable(self.folder_is_enough))
-    }
-}
-
-impl Report for FlipReport {
-    fn passed(&self) -> bool {
-        self.findings().next().is_none()
-    }
-}
-
-impl fmt::Display for FlipReport {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut classes: BTreeMap<&str, BTreeMap<&str, usize>> = BTreeMap::new();
-        for flip in &self.flips {
-            let outcomes = classes.entry(&flip.class).or_default();
-            *outcomes.entry(flip.outcome.word()).or_default() += 1;
-        }
-        for (class, outcomes) in classes {
-            writeln!(out, "{class}: {outcomes:?}")?;
-        }
-        for flip in self.findings() {
-            let (byte, bit) = flip.place;
-            writeln!(out, "- {} byte {byte} bit {bit}: {:?}", flip.file.display(), flip.outcome)?;
-        }
-        Ok(())
-    }
 }
 
 /// Fills a server, stops it, and for every class of file flips one bit at a time in a fresh copy
@@ -276,39 +183,6 @@ async fn stopped(server: &mut Server) -> Result<bool, HarnessError> {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     Ok(true)
-}
-
-/// The part of the member that must be left as it is when `file` is damaged: `member/engine` and the
-/// like. The others are whole, and may be opened, and tidied, beside it.
-fn part(file: &Path) -> &Path {
-    let depth = file.components().count();
-    file.ancestors().nth(depth.saturating_sub(2)).unwrap_or(file)
-}
-
-/// A line that names the file and says where in a file the damage is.
-fn names_place(log: &str, file: &Path) -> bool {
-    log.lines().any(|line| line.contains(" at offset ") && names(line, file))
-}
-
-/// A short name such as "7" could be anything: it counts with its folder only.
-fn names(log: &str, file: &Path) -> bool {
-    let name = file.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
-    let folder = file.parent().and_then(Path::file_name).map(|name| name.to_string_lossy());
-    match folder {
-        Some(folder) if name.len() < 5 => log.contains(&format!("{folder}/{name}")),
-        Some(_) | None => log.contains(&*name),
-    }
-}
-
-/// Any folder above the file, below the data directory's own `member`.
-fn names_folder(log: &str, file: &Path) -> bool {
-    let is_told =
-        |folder: &Path| folder.components().count() > 1 && log.contains(&*folder.to_string_lossy());
-    file.ancestors().skip(1).any(is_told)
-}
-
-fn last_line(log: &str) -> String {
-    log.lines().next_back().unwrap_or_default().chars().take(600).collect()
 }
 
 #[cfg(test)]
