@@ -30,9 +30,15 @@ fn txn(request: Request) -> TxnRequest {
     TxnRequest { success, ..TxnRequest::default() }
 }
 
-/// Calls that need a leader, with what etcd answers at their deadline.
-fn calls(member: &Member) -> Vec<(&'static str, (Code, &'static str), Answer<'_>)> {
-    let id = member.id().get();
+/// A call, and what etcd answers at its deadline.
+type Call<'a> = (&'static str, (Code, &'static str), Answer<'a>);
+
+/// Calls that need a leader.
+fn calls(member: &Member) -> Vec<Call<'_>> {
+    [kv_calls(member), lease_calls(member), cluster_calls(member)].into_iter().flatten().collect()
+}
+
+fn kv_calls(member: &Member) -> Vec<Call<'_>> {
     vec![
         ("Put", GIVEN_UP, async { member.kv().await.put(put("k", "w")).await.map(drop) }.boxed()),
         (
@@ -72,6 +78,11 @@ fn calls(member: &Member) -> Vec<(&'static str, (Code, &'static str), Answer<'_>
             }
             .boxed(),
         ),
+    ]
+}
+
+fn lease_calls(member: &Member) -> Vec<Call<'_>> {
+    vec![
         (
             "LeaseGrant",
             GIVEN_UP,
@@ -111,6 +122,12 @@ fn calls(member: &Member) -> Vec<(&'static str, (Code, &'static str), Answer<'_>
             }
             .boxed(),
         ),
+    ]
+}
+
+fn cluster_calls(member: &Member) -> Vec<Call<'_>> {
+    let id = member.id().get();
+    vec![
         (
             "MemberList, linearizable",
             TIMED_OUT,
