@@ -81,9 +81,9 @@ async fn leadership_that_moves_leaves_no_task_behind() {
     let cluster = Cluster::start(3, &QUICK).await;
     let tasks = || Handle::current().metrics().num_alive_tasks();
     // Until every member has all its connections.
-    move_around(&cluster, 1).await;
+    Box::pin(move_around(&cluster, 1)).await;
     let before = tasks();
-    move_around(&cluster, 10).await;
+    Box::pin(move_around(&cluster, 10)).await;
     until("what leaders left behind ends", || async { (tasks() <= before).then_some(()) }).await;
     cluster.stop_all().await;
 }
