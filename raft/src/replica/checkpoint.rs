@@ -68,7 +68,8 @@ impl<P: Platform> Checkpoints<P> {
         // openraft takes note of the new mark and purges all but the entries kept for catching up.
         // It refuses only when it stops, and then the log stays as it is. A peer that is being given
         // a state needs what came after it, or it would be behind for ever under load.
-        if !inner.peers.feeds.need_the_log() {
+        let kept = inner.settings.catchup_entries;
+        if inner.peers.feeds.let_go(LogIndex(last.0.saturating_sub(kept))) {
             drop(inner.raft.trigger().snapshot().await);
         }
         Ok(Self { inner, checkpointer, last })

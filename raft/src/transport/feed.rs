@@ -16,7 +16,7 @@ use vetch_proto::vetchpb::peer_reply::Reply;
 use vetch_proto::vetchpb::peer_request::Request;
 use vetch_proto::vetchpb::snapshot_reply::Outcome;
 use vetch_storage::snapshot::Export;
-use vetch_storage::{NodeId, ReadView};
+use vetch_storage::{LogIndex, NodeId, ReadView};
 
 use super::Channel;
 use super::network::rpc_error;
@@ -40,14 +40,22 @@ const AFTER_FAILURE: Duration = Duration::from_secs(10);
 /// After each chunk as long a rest as the chunk took, this much at most: feeding a peer takes half of a
 /// core and of a disk at the most.
 const LONGEST_REST: Duration = Duration::from_millis(250);
-/// How long the log is kept for a peer that has got its state, and now needs what came after it.
+/// How long the log is kept for a peer that has got its state, and now needs what came after it; or that
+/// will be offered another one at once.
 const KEPT_AFTER: Duration = Duration::from_secs(30);
 
 /// Which peers are being given a state. While there is one, the log is kept: the peer needs what came
 /// after its state, or it would have to be given another one.
 #[derive(Debug)]
 pub(crate) struct Feeds<R: AsyncRuntime> {
-    peers: Mutex<BTreeMap<NodeId, Fed<R::Instant>>>,
+    state: Mutex<State<R::Instant>>,
+}
+
+#[derive(Debug)]
+struct State<I> {
+    peers: BTreeMap<NodeId, Fed<I>>,
+    /// What the log may have lost: everything up to here.
+    let_go: LogIndex,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -60,23 +68,33 @@ enum Fed<I> {
 
 impl<R: AsyncRuntime> Default for Feeds<R> {
     fn default() -> Self {
-        Self { peers: Mutex::default() }
+        Self { state: Mutex::new(State { peers: BTreeMap::new(), let_go: LogIndex(0) }) }
     }
 }
 
 impl<R: AsyncRuntime> Feeds<R> {
-    /// Whether somebody needs the log as it is.
-    pub(crate) fn need_the_log(&self) -> bool {
-        let mut peers = self.peers.lock();
+    /// Whether the log may lose everything up to `upto`: nobody needs it as it is.
+    pub(crate) fn let_go(&self, upto: LogIndex) -> bool {
+        let mut state = self.state.lock();
         let now = R::Instant::now();
-        peers.retain(|_, fed| !matches!(fed, Fed::Done(until) if *until <= now));
-        !peers.is_empty()
+        state.peers.retain(|_, fed| !matches!(fed, Fed::Done(until) if *until <= now));
+        let may = state.peers.is_empty();
+        if may {
+            state.let_go = state.let_go.max(upto);
+        }
+        may
     }
 
-    /// `target` answers: it is being fed from now on.
-    fn begin(&self, target: NodeId) -> Feeding<'_, R> {
-        self.peers.lock().insert(target, Fed::Now);
-        Feeding { feeds: self, target }
+    /// `target` answers: it is being fed the state at `position` from now on. `None` when the log has lost
+    /// what follows that, because the answer took so long; it loses nothing more until the next attempt.
+    fn begin(&self, target: NodeId, position: LogIndex) -> Option<Feeding<'_, R>> {
+        let mut state = self.state.lock();
+        if position < state.let_go {
+            state.peers.insert(target, Fed::Done(R::Instant::now() + KEPT_AFTER));
+            return None;
+        }
+        state.peers.insert(target, Fed::Now);
+        Some(Feeding { feeds: self, target })
     }
 }
 
@@ -90,13 +108,13 @@ struct Feeding<'a, R: AsyncRuntime> {
 impl<R: AsyncRuntime> Feeding<'_, R> {
     fn succeeded(self) {
         let until = R::Instant::now() + KEPT_AFTER;
-        self.feeds.peers.lock().insert(self.target, Fed::Done(until));
+        self.feeds.state.lock().peers.insert(self.target, Fed::Done(until));
     }
 }
 
 impl<R: AsyncRuntime> Drop for Feeding<'_, R> {
     fn drop(&mut self) {
-        let mut peers = self.feeds.peers.lock();
+        let peers = &mut self.feeds.state.lock().peers;
         if let Some(Fed::Now) = peers.get(&self.target) {
             peers.remove(&self.target);
         }
@@ -120,6 +138,8 @@ enum FeedError {
     Ask(#[from] AskError),
     #[error("the peer has lost what it had of the state")]
     Lost,
+    #[error("the log has lost what follows the state")]
+    Stale,
     #[error("the peer cannot take the state: {0}")]
     Refused(String),
     #[error("chunk {0} arrived damaged again and again")]
@@ -180,7 +200,11 @@ impl<P: Platform> Feed<'_, P> {
             Ok(_) => return Ok(Err(FeedError::Unexpected)),
             Err(error) => return Ok(Err(error)),
         }
-        let feeding = self.peers.feeds.begin(self.target);
+        // With a state that nothing follows the peer would need another one right behind it.
+        let position = view.applied().index;
+        let Some(feeding) = self.peers.feeds.begin(self.target, position) else {
+            return Ok(Err(FeedError::Stale));
+        };
         let (mut number, mut sent) = (0, 0);
         let (mut chunk, mut export) = self.read(Export::new(view)).await?;
         while let Some(contents) = chunk {
@@ -271,9 +295,31 @@ impl<P: Platform> Feed<'_, P> {
             peer = %format_args!("{:x}", self.target.0), state = %self.offer.meta, %error,
             "a whole state did not arrive; it is sent again"
         );
-        if !matches!(error, FeedError::Lost) {
+        if !matches!(error, FeedError::Lost | FeedError::Stale) {
             P::Runtime::sleep(AFTER_FAILURE).await;
         }
         StreamingError::Unreachable(Unreachable::new(&error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use openraft_rt_tokio::TokioRuntime;
+
+    use super::*;
+
+    #[test]
+    fn a_state_is_fed_only_while_the_log_has_what_follows_it() {
+        let feeds = Feeds::<TokioRuntime>::default();
+        assert!(feeds.let_go(LogIndex(7)));
+        assert!(feeds.begin(NodeId(2), LogIndex(6)).is_none(), "7 follows, and is gone");
+        assert!(!feeds.let_go(LogIndex(8)), "the next attempt shall find what follows it");
+        let feeding = feeds.begin(NodeId(2), LogIndex(7)).unwrap();
+        assert!(!feeds.let_go(LogIndex(9)), "it needs 8");
+        drop(feeding);
+        let feeding = feeds.begin(NodeId(2), LogIndex(7)).unwrap();
+        feeding.succeeded();
+        assert!(!feeds.let_go(LogIndex(9)), "it may need 8 still");
+        assert!(feeds.begin(NodeId(3), LogIndex(7)).is_some(), "kept for one, kept for all");
     }
 }

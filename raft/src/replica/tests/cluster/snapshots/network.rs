@@ -22,6 +22,33 @@ fn heartbeats_go_on_while_a_state_is_sent() {
     });
 }
 
+/// Between the leader's look at its state and the peer's first answer comes more than the log keeps.
+#[test]
+fn an_answer_that_takes_long_does_not_cost_a_second_state() {
+    for seed in 0..4 {
+        on_cluster(seed, async {
+            let (mut cluster, behind) = Cluster::with_one_behind(seed, 3, short_logs()).await;
+            let leader = cluster.leader().await;
+            let delay = (Duration::from_millis(20), Duration::from_millis(30));
+            cluster.network.set_weather(Weather { delay, ..Weather::default() });
+            cluster.boot(behind).await;
+            for n in 0.. {
+                if cluster.installed(behind) > 0 {
+                    break;
+                }
+                let keys: Vec<_> = (0..30).map(|m| format!("meanwhile {n} {m}")).collect();
+                for put in join_all(keys.iter().map(|key| cluster.put(leader, key))).await {
+                    put.unwrap();
+                }
+            }
+            cluster.network.set_weather(Weather::default());
+            cluster.check(&format!("seed {seed}")).await;
+            assert_eq!(cluster.installed(behind), 1, "seed {seed}");
+            cluster.shutdown().await;
+        });
+    }
+}
+
 #[test]
 fn a_broken_connection_costs_no_more_than_the_chunk_on_it() {
     on_cluster(5, async {
