@@ -117,9 +117,11 @@ pub(super) fn on_sim<T>(seed: u64, future: impl Future<Output = T>) -> T {
     SimRuntime::with_seed(seed).block_on(future)
 }
 
+/// What takes longer never ends. On real files one put may take seconds, when the disk is busy with
+/// something else; and a test makes hundreds.
+const HANGS: Duration = Duration::from_mins(5);
+
 pub(super) fn on_tokio<T>(future: impl Future<Output = T> + Send) -> T {
     let runtime = ::tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
-        TokioRuntime::timeout(Duration::from_mins(1), future).await.expect("the test hangs")
-    })
+    runtime.block_on(async { TokioRuntime::timeout(HANGS, future).await.expect("the test hangs") })
 }
