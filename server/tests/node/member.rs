@@ -30,8 +30,9 @@ use vetch_storage::engine::fjall::FjallEngine;
 pub(crate) type Engine = FjallEngine;
 pub(crate) type TestNode = Node<Tokio<Engine>>;
 
-/// Longest wait for anything.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+/// Longest wait for anything: the machine may be busy with something else, and its disk may stall for
+/// seconds.
+pub(crate) const PATIENCE: Duration = Duration::from_mins(2);
 
 /// A node, and the directory it lives in.
 pub(crate) struct Member {
@@ -195,7 +196,8 @@ pub(crate) async fn within<T>(wanted: &str, future: impl Future<Output = T>) -> 
     done.unwrap_or_else(|_late| panic!("waited too long for: {wanted}"))
 }
 
-/// Asks again and again until the answer is `Some`.
+/// Asks again and again until the answer is `Some`, with a rest in between: what is asked for has the same
+/// processors.
 pub(crate) async fn until<T, F: Future<Output = Option<T>>>(
     wanted: &str,
     mut ask: impl FnMut() -> F,
@@ -205,7 +207,7 @@ pub(crate) async fn until<T, F: Future<Output = Option<T>>>(
             if let Some(found) = ask().await {
                 return found;
             }
-            tokio::task::yield_now().await;
+            tokio::time::sleep(Duration::from_millis(2)).await;
         }
     })
     .await

@@ -12,10 +12,13 @@ use vetch_proto::etcdserverpb::kv_client::KvClient;
 use crate::cluster::Cluster;
 use crate::member::{all, put, within};
 
-/// So long that nobody is elected in a test: leadership must be handed over.
-const SLOW: [&str; 2] = ["--heartbeat-interval=100", "--election-timeout=6000"];
-/// What a hand-over may cost on a busy machine. An election would take longer.
-const PATIENT: Duration = Duration::from_millis(1500);
+/// So long that an election shows: leadership must be handed over.
+const SLOW: [&str; 2] = ["--heartbeat-interval=100", "--election-timeout=20000"];
+/// What a hand-over may cost on a busy machine whose disk stalls for seconds. An election would begin when
+/// three tenths of the timeout are over.
+const PATIENT: Duration = Duration::from_secs(5);
+/// A member that takes a write takes it within this, or another is asked.
+const ATTEMPT: Duration = Duration::from_secs(1);
 
 /// Writes one key after the other, to another member when one does not take it.
 async fn write(members: Vec<std::net::SocketAddr>, stop: Arc<AtomicBool>) -> (usize, Duration) {
@@ -27,7 +30,7 @@ async fn write(members: Vec<std::net::SocketAddr>, stop: Arc<AtomicBool>) -> (us
     };
     let mut kv = client(at);
     while !stop.load(Ordering::Relaxed) {
-        let answer = timeout(PATIENT, kv.put(put(&format!("{written}"), "v"))).await;
+        let answer = timeout(ATTEMPT, kv.put(put(&format!("{written}"), "v"))).await;
         if matches!(answer, Ok(Ok(_))) {
             written += 1;
             longest = longest.max(last.elapsed());

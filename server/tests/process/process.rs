@@ -13,8 +13,9 @@ use tonic::transport::{Channel, Endpoint};
 use vetch_proto::etcdserverpb::kv_client::KvClient;
 use vetch_proto::etcdserverpb::{PutRequest, RangeRequest};
 
-/// Longest wait for anything.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Longest wait for anything: the machine may be busy with something else, and its disk may stall for
+/// seconds.
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// A running `vetch`, killed when dropped.
 pub(crate) struct Process {
