@@ -28,7 +28,7 @@ fn passes(scenario: Scenario) -> Report {
     let (said, says) = mpsc::channel();
     let shown = format!("{scenario:?}");
     thread::spawn(move || drop(said.send(play(&scenario))));
-    let report = says.recv_timeout(Duration::from_mins(3));
+    let report = says.recv_timeout(Duration::from_mins(10));
     let report = report.unwrap_or_else(|_| panic!("it does not end, or panics: {shown}"));
     let log = report.events.join("\n");
     assert_eq!(report.violations, [""; 0], "{log}\n{shown}");

@@ -9,8 +9,8 @@ use vetch_server::node::{Sockets, StartError};
 
 use crate::member::{Member, config, directory, until, within};
 
-/// Quick elections, so that a test waits for none.
-pub(crate) const QUICK: [&str; 2] = ["--heartbeat-interval=50", "--election-timeout=500"];
+/// Elections so quick that a test hardly waits for one, and so slow that a busy machine brings none about.
+pub(crate) const QUICK: [&str; 2] = ["--heartbeat-interval=100", "--election-timeout=1000"];
 
 /// A cluster's members, each started or stopped.
 pub(crate) struct Cluster {

@@ -15,13 +15,16 @@ use vetch_proto::etcdserverpb::{
     MemberUpdateRequest, RangeRequest, RequestOp, TxnRequest,
 };
 
-use crate::cluster::{Cluster, QUICK};
+use crate::cluster::Cluster;
 use crate::member::{Member, get, put};
 
 const GIVEN_UP: (Code, &str) = (Code::DeadlineExceeded, "context deadline exceeded");
 const TIMED_OUT: (Code, &str) = (Code::Unavailable, "etcdserver: request timed out");
 const NO_LEADER: (Code, &str) = (Code::Unavailable, "etcdserver: no leader");
 const UNHEALTHY: (Code, &str) = (Code::Unavailable, "etcdserver: unhealthy cluster");
+
+/// Each call waits for two of these timeouts.
+const SHORT: [&str; 2] = ["--heartbeat-interval=50", "--election-timeout=500"];
 
 type Answer<'a> = BoxFuture<'a, Result<(), Status>>;
 
@@ -193,7 +196,7 @@ fn cluster_calls(member: &Member) -> Vec<Call<'_>> {
 
 #[tokio::test]
 async fn what_needs_a_leader_is_given_up_in_etcds_words_and_the_rest_is_answered() {
-    let mut cluster = Cluster::start(3, &QUICK).await;
+    let mut cluster = Cluster::start(3, &SHORT).await;
     let survivor = cluster.follower().await;
     cluster.member(survivor).put("k", "v").await;
     let grant = LeaseGrantRequest { id: 1, ttl: 600 };
