@@ -16,6 +16,7 @@ use crate::disk::sim::{SimDisk, Timing};
 use crate::disk::{Disk, DiskError};
 use crate::log::LogOptions;
 use crate::manifest::DirLock;
+use crate::transport::observer::PeerObserver;
 use crate::transport::sim::{SimNetwork, SimTransport};
 
 /// One simulated machine: what survives its crashes is here. Clones are the same machine.
@@ -68,6 +69,12 @@ impl Sim {
             random: Arc::new(AtomicU64::new(seed)),
             transport: SimTransport::new(network.clone()),
         }
+    }
+
+    /// This machine; whole states that come or go are told to `observer`.
+    #[must_use]
+    pub fn observed_by(&self, observer: Arc<dyn PeerObserver>) -> Self {
+        Self { transport: self.transport.observed_by(observer), ..self.clone() }
     }
 
     /// The machine's engine: its images and faults. The newest one, while a state from a peer is
@@ -138,7 +145,7 @@ impl Sim {
             engines: Arc::new(Mutex::new(engines)),
             disks: Arc::new(Mutex::new(disks)),
             random: Arc::clone(&self.random),
-            transport: SimTransport::new(self.transport.network().clone()),
+            transport: self.transport.reborn(),
         }
     }
 }

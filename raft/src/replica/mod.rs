@@ -37,7 +37,7 @@ use crate::manifest::Identity;
 use crate::platform::latest::Latest;
 use crate::platform::{InstantOf, Platform};
 use crate::transport::peer::Peers;
-use crate::types::TypeConfig;
+use crate::types::{TypeConfig, log_id};
 
 pub(crate) mod admission;
 pub(crate) mod awaited;
@@ -225,6 +225,12 @@ impl<P: Platform> Replica<P> {
     /// What this member knows now; cheap.
     pub fn status(&self) -> Status {
         self.inner.status()
+    }
+
+    /// The newest entry that this member's log has no more: a member that lacks it is given a whole state.
+    pub fn purged(&self) -> LogIndex {
+        let purged = self.inner.metrics.borrow_watched().purged;
+        purged.map_or(LogIndex(0), |id| log_id(&id).index)
     }
 
     /// Whether this member is a learner, as far as it knows; cheaper than [`status`](Self::status).

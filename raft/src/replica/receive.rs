@@ -16,7 +16,7 @@ use vetch_proto::vetchpb::peer_reply::Reply;
 use vetch_proto::vetchpb::{Refusal, SnapshotReply, SnapshotRequest, snapshot_reply::Outcome};
 use vetch_storage::machine::IndexCheckpoint;
 use vetch_storage::snapshot::{ChunkError, Import, ImportError, Imported};
-use vetch_storage::{Fatal, NodeId, StateMachine};
+use vetch_storage::{Fatal, StateMachine};
 
 use super::Inner;
 use super::compare::Unvouched;
@@ -25,6 +25,7 @@ use super::service::stopping;
 use crate::apply::snapshot::{Received, Snapshot, SnapshotState};
 use crate::apply::{room, stored_membership};
 use crate::platform::{InstantOf, Platform};
+use crate::transport::observer::Way;
 use crate::transport::wire::{self, Offer};
 use crate::types::raft_log_id;
 
@@ -59,7 +60,7 @@ impl<P: Platform> Inner<P> {
         };
         if is_new {
             tracing::info!(
-                from = %format_args!("{:x}", transfer.offer.vote.leader_id.voted_for),
+                from = %format_args!("{:x}", transfer.offer.sender().0),
                 state = %transfer.offer.meta,
                 "this member lacks what no log has any more; receiving a whole state"
             );
@@ -73,6 +74,7 @@ impl<P: Platform> Inner<P> {
             drop(P::Runtime::spawn(async move { inner.abandon(&before).await }));
         }
         if !request.contents.is_empty() && transfer.begin_work(request.chunk) {
+            transfer.begin(|| self.peers.state_begins(transfer.offer.sender(), Way::In));
             let (inner, transfer) = (Arc::clone(self), Arc::clone(&transfer));
             drop(P::Runtime::spawn(inner.work(transfer, request.contents)));
         }
@@ -87,7 +89,11 @@ impl<P: Platform> Inner<P> {
             tracing::error!(%error, state = %transfer.offer.meta, "a state from a peer cannot be taken");
             Stage::Failed(error.to_string())
         });
-        if !matches!(stage, Stage::Due(_)) || !self.inbox.is_current(&transfer) {
+        let is_over = !matches!(stage, Stage::Due(_));
+        if is_over {
+            transfer.end(stage == Stage::Installed);
+        }
+        if is_over || !self.inbox.is_current(&transfer) {
             self.abandon(&transfer).await;
         }
         // Whoever waits for the end of the work waits for the engine to be closed, too.
@@ -157,7 +163,7 @@ impl<P: Platform> Inner<P> {
             && machine.digest() == *digest
             && membership == meta.last_membership;
         let machine = Arc::new(Mutex::new(Some(machine)));
-        let sender = NodeId(vote.leader_id.voted_for);
+        let sender = transfer.offer.sender();
         let group = meta.last_membership.membership();
         let vouched = if is_as_said {
             self.vouched(sender, imported.applied.index, group).await.map_err(ReceiveError::from)
@@ -184,6 +190,7 @@ impl<P: Platform> Inner<P> {
     /// Closes and removes what a transfer has brought so far, if it is not in use.
     async fn abandon(&self, transfer: &Transfer<P>) {
         let Some((generation, import)) = transfer.import.lock().take() else { return };
+        transfer.end(false);
         self.platform.blocking(move || drop(import)).await;
         self.engines.remove(generation).await;
     }

@@ -20,6 +20,7 @@ use vetch_storage::{LogIndex, NodeId, ReadView};
 
 use super::Channel;
 use super::network::rpc_error;
+use super::observer::Way;
 use super::peer::{AskError, LinkOf, Peers};
 use super::wire::{self, Offer};
 use crate::apply::snapshot::Meta;
@@ -205,6 +206,7 @@ impl<P: Platform> Feed<'_, P> {
         let Some(feeding) = self.peers.feeds.begin(self.target, position) else {
             return Ok(Err(FeedError::Stale));
         };
+        let on_its_way = self.peers.state_begins(self.target, Way::Out);
         let (mut number, mut sent) = (0, 0);
         let (mut chunk, mut export) = self.read(Export::new(view)).await?;
         while let Some(contents) = chunk {
@@ -216,6 +218,7 @@ impl<P: Platform> Feed<'_, P> {
                 Ok(Answer::Outvoted(higher)) => return Ok(Ok((sent, Some(higher)))),
                 Ok(Answer::Installed) => {
                     feeding.succeeded();
+                    on_its_way.arrived();
                     return Ok(Ok((sent, None)));
                 }
                 Err(error) => return Ok(Err(error)),

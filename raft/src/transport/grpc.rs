@@ -36,7 +36,7 @@ pub use dial::{Dial, PeerSocket, PlainDial};
 pub use inbound::{Inbound, Serving};
 use outbound::Connection;
 
-use super::observer::{PeerObserver, Unobserved};
+use super::observer::{PeerObserver, PeerTraffic, Unobserved};
 use super::{Addresses, Channel, Link, LinkError, PeerService, Transport};
 
 type Instant = <TokioRuntime as AsyncRuntime>::Instant;
@@ -129,6 +129,10 @@ impl Transport for GrpcTransport {
 
     fn serve(&self, _: NodeId, service: Arc<dyn PeerService>) -> Serving {
         self.inbound.serve(service)
+    }
+
+    fn traffic(&self, peer: NodeId) -> Arc<dyn PeerTraffic> {
+        self.observer.of(peer)
     }
 }
 

@@ -16,6 +16,8 @@ use futures::stream::BoxStream;
 use vetch_proto::vetchpb::{AppendReply, AppendRequest, PeerReply, PeerRequest};
 use vetch_storage::NodeId;
 
+use self::observer::{PeerObserver, PeerTraffic, Unobserved};
+
 mod feed;
 pub mod grpc;
 pub(crate) mod network;
@@ -63,6 +65,12 @@ pub trait Transport: Clone + Debug + Send + Sync + 'static {
 
     /// Hands what peers send to member `me` to `service`.
     fn serve(&self, me: NodeId, service: Arc<dyn PeerService>) -> Self::Serving;
+
+    /// Who hears what passes between this member and `peer`. The transport tells it what connections carry;
+    /// of whole states it is told from above.
+    fn traffic(&self, peer: NodeId) -> Arc<dyn PeerTraffic> {
+        Unobserved.of(peer)
+    }
 }
 
 /// The URLs at which a member is heard; none while they are not known.

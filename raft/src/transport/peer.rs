@@ -13,6 +13,7 @@ use vetch_proto::vetchpb::{AppendReply, PeerReply, PeerRequest, Refusal};
 use vetch_storage::NodeId;
 
 use super::feed::Feeds;
+use super::observer::{StateOnItsWay, Way};
 use super::pause::Pause;
 use super::roster::Roster;
 use super::wire::{self, Unreadable};
@@ -102,6 +103,11 @@ impl<P: Platform> Peers<P> {
 
     pub(super) fn link(&self, target: NodeId, channel: Channel) -> LinkOf<P> {
         self.transport.link(target, channel, &self.addresses)
+    }
+
+    /// A whole state begins its way to or from `peer`.
+    pub(crate) fn state_begins(&self, peer: NodeId, way: Way) -> StateOnItsWay<P::Runtime> {
+        StateOnItsWay::begin(self.transport.traffic(peer), way)
     }
 
     pub(super) fn pause(&self, target: NodeId) -> Arc<Pause<P::Runtime>> {

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use vetch_storage::NodeId;
 
+use super::observer::{PeerObserver, PeerTraffic, Unobserved};
 use super::{Addresses, Channel, PeerService, Transport};
 
 mod carry;
@@ -28,15 +29,23 @@ pub use self::network::{SimNetwork, Weather};
 pub struct SimTransport {
     network: SimNetwork,
     machine: Arc<AtomicBool>,
+    observer: Arc<dyn PeerObserver>,
 }
 
 impl SimTransport {
     pub(crate) fn new(network: SimNetwork) -> Self {
-        Self { network, machine: Arc::new(AtomicBool::new(true)) }
+        let observer = Arc::new(Unobserved);
+        Self { network, machine: Arc::new(AtomicBool::new(true)), observer }
     }
 
-    pub(crate) fn network(&self) -> &SimNetwork {
-        &self.network
+    /// That of the machine's next process.
+    pub(crate) fn reborn(&self) -> Self {
+        Self { machine: Arc::new(AtomicBool::new(true)), ..self.clone() }
+    }
+
+    /// As this one; of whole states `observer` is told. What connections carry is not counted here.
+    pub(crate) fn observed_by(&self, observer: Arc<dyn PeerObserver>) -> Self {
+        Self { observer, ..self.clone() }
     }
 
     /// The machine has no effect on others any more.
@@ -73,5 +82,9 @@ impl Transport for SimTransport {
         let machine = Arc::clone(&self.machine);
         self.network.enter(me, Member { service, machine: Arc::clone(&machine) });
         SimServing { network: self.network.clone(), me, machine }
+    }
+
+    fn traffic(&self, peer: NodeId) -> Arc<dyn PeerTraffic> {
+        self.observer.of(peer)
     }
 }

@@ -7,6 +7,7 @@ use vetch_proto::vetchpb::{
     self, AppendReply, AppendRequest, LogPosition, Matched, PeerVote, Refusal, SnapshotRequest,
     TransferReply, TransferRequest, VoteReply, append_reply, refusal, transfer_reply,
 };
+use vetch_storage::NodeId;
 
 use crate::apply::snapshot::Meta;
 use crate::log::codec::{decode_entry, encode_entry, entry_size};
@@ -204,6 +205,13 @@ pub(crate) struct Offer {
     pub(crate) transfer: u64,
     pub(crate) meta: Meta,
     pub(crate) digest: u64,
+}
+
+impl Offer {
+    /// The leader whose state it is.
+    pub(crate) fn sender(&self) -> NodeId {
+        NodeId(self.vote.leader_id.voted_for)
+    }
 }
 
 pub(crate) fn encode_chunk(offer: &Offer, chunk: u32, contents: Bytes) -> SnapshotRequest {

@@ -36,6 +36,11 @@ pub(super) fn defrag_seconds() -> Histogram {
     doubling(0.1, 13)
 }
 
+/// 100 ms to 51 s.
+pub(super) fn state_seconds() -> Histogram {
+    doubling(0.1, 10)
+}
+
 /// 1 s to 97 days.
 pub(super) fn ttl_seconds() -> Histogram {
     doubling(1.0, 24)

@@ -23,9 +23,6 @@ const fn missing(pattern: &'static str, reason: &'static str) -> Missing {
     Missing { pattern, reason }
 }
 
-const STATES: &str =
-    "states that go to members which lack the log are logged, and not measured yet";
-
 /// Every metric of etcd 3.7 that is absent.
 pub const NOT_EXPORTED: &[Missing] = &[
     missing("etcd_debugging_auth_revision", "authentication is not built yet"),
@@ -45,7 +42,6 @@ pub const NOT_EXPORTED: &[Missing] = &[
         "etcd_mvcc_db_open_read_transactions",
         "readers hold immutable views; nothing waits for them to close",
     ),
-    missing("etcd_network_snapshot_*", STATES),
     missing("etcd_server_go_version", "Vetch is not written in Go"),
     missing(
         "etcd_server_heartbeat_send_failures_total",
@@ -55,8 +51,14 @@ pub const NOT_EXPORTED: &[Missing] = &[
         "etcd_server_learner_promote_*",
         "what a leader does for clients of other members is not counted",
     ),
-    missing("etcd_server_snapshot_apply_in_progress_total", STATES),
-    missing("etcd_snap_*", STATES),
+    missing(
+        "etcd_server_snapshot_apply_in_progress_total",
+        "a state is built up while it is received, and then switched to: see etcd_network_snapshot_receive_*",
+    ),
+    missing(
+        "etcd_snap_*",
+        "a state from a peer goes into an engine as it comes; there is no snapshot file to save or sync",
+    ),
     missing("go_*", "of the Go runtime; see vetch_jemalloc_* for memory"),
     missing("up (scrape job)", "made by Prometheus itself"),
 ];

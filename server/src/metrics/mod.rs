@@ -24,7 +24,7 @@ pub use groups::{
 };
 pub use missing::{Missing, NOT_EXPORTED, markdown};
 pub use operation::{KeyOperations, Operation};
-pub use peers::{PeerMetrics, PeersMetrics};
+pub use peers::{PeerMetrics, PeersMetrics, StateMetrics};
 pub use prometheus_client::metrics::gauge::Gauge;
 pub use prometheus_client::metrics::histogram::Histogram;
 pub use registry::{Identity, Metrics};

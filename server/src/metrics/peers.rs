@@ -41,6 +41,25 @@ metric_group! {
             "etcd_network_peer_received_failures_total", "Streams of messages from a peer that broke";
         round_trip: Family<Histogram> = Family::new(buckets::round_trip),
             "etcd_network_peer_round_trip_time_seconds", "Time of a leader's heartbeats and their answers";
+        states_sending: Family<Gauge> = Family::new(Gauge::default),
+            "etcd_network_snapshot_send_inflights_total", "Whole states that are on their way to a peer";
+        states_sent: Family<Counter> = Family::new(Counter::default),
+            "etcd_network_snapshot_send_success", "Whole states that a peer has taken";
+        states_not_sent: Family<Counter> = Family::new(Counter::default),
+            "etcd_network_snapshot_send_failures", "Whole states that a peer has not taken, or not got";
+        state_sent: Family<Histogram> = Family::new(buckets::state_seconds),
+            "etcd_network_snapshot_send_total_duration_seconds",
+            "Time until a peer has taken a whole state";
+        states_receiving: Family<Gauge> = Family::new(Gauge::default),
+            "etcd_network_snapshot_receive_inflights_total", "Whole states that are on their way from a peer";
+        states_received: Family<Counter> = Family::new(Counter::default),
+            "etcd_network_snapshot_receive_success", "Whole states taken from a peer";
+        states_not_received: Family<Counter> = Family::new(Counter::default),
+            "etcd_network_snapshot_receive_failures",
+            "Whole states from a peer that were not taken, or never complete";
+        state_received: Family<Histogram> = Family::new(buckets::state_seconds),
+            "etcd_network_snapshot_receive_total_duration_seconds",
+            "Time until a whole state from a peer is taken";
     }
 }
 
@@ -58,6 +77,19 @@ pub struct PeerMetrics {
     /// Streams from it that broke.
     pub received_failures: Counter,
     round_trip: Histogram,
+    /// Whole states that go to it.
+    pub states_to: StateMetrics,
+    /// Whole states that come from it.
+    pub states_from: StateMetrics,
+}
+
+/// Of whole states that go to one peer, or come from it.
+#[derive(Debug)]
+pub struct StateMetrics {
+    on_their_way: Gauge,
+    arrived: Counter,
+    lost: Counter,
+    took: Histogram,
 }
 
 impl PeersMetrics {
@@ -96,6 +128,18 @@ impl Families {
             sent_failures: self.sent_failures.with(&to),
             received_failures: self.received_failures.with(&from),
             round_trip: self.round_trip.with(&to),
+            states_to: StateMetrics {
+                on_their_way: self.states_sending.with(&to),
+                arrived: self.states_sent.with(&to),
+                lost: self.states_not_sent.with(&to),
+                took: self.state_sent.with(&to),
+            },
+            states_from: StateMetrics {
+                on_their_way: self.states_receiving.with(&from),
+                arrived: self.states_received.with(&from),
+                lost: self.states_not_received.with(&from),
+                took: self.state_received.with(&from),
+            },
         })
     }
 }
@@ -112,5 +156,24 @@ impl PeerMetrics {
     /// It answered a heartbeat.
     pub fn observe_round_trip(&self, took: Duration) {
         self.round_trip.observe(seconds(took));
+    }
+}
+
+impl StateMetrics {
+    /// One is on its way.
+    pub fn begin(&self) {
+        self.on_their_way.inc();
+    }
+
+    /// One is no more: it has arrived, after this time, or it never will.
+    pub fn end(&self, arrived_after: Option<Duration>) {
+        self.on_their_way.dec();
+        match arrived_after {
+            Some(took) => {
+                self.arrived.inc();
+                self.took.observe(seconds(took));
+            }
+            None => self.lost.inc(),
+        }
     }
 }

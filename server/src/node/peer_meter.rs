@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use vetch_raft::transport::observer::{PeerObserver, PeerTraffic};
+use vetch_raft::transport::observer::{PeerObserver, PeerTraffic, Way};
 use vetch_storage::NodeId;
 
-use crate::metrics::{Metrics, PeerMetrics};
+use crate::metrics::{Metrics, PeerMetrics, StateMetrics};
 
 /// Counts what the connections to peers carry; for the member's platform.
 #[derive(Debug)]
@@ -41,5 +41,20 @@ impl PeerTraffic for PeerMetrics {
 
     fn reached(&self, is_reached: bool) {
         self.set_active(is_reached);
+    }
+
+    fn state_begun(&self, way: Way) {
+        states(self, way).begin();
+    }
+
+    fn state_ended(&self, way: Way, arrived_after: Option<Duration>) {
+        states(self, way).end(arrived_after);
+    }
+}
+
+fn states(peer: &PeerMetrics, way: Way) -> &StateMetrics {
+    match way {
+        Way::Out => &peer.states_to,
+        Way::In => &peer.states_from,
     }
 }

@@ -10,7 +10,11 @@ use vetch_raft::StopReason;
 use crate::cluster::{Cluster, QUICK};
 use crate::member::{Member, get, put, until, within};
 
-async fn add(via: &Member, url: &str, is_learner: bool) -> Result<MemberAddResponse, Status> {
+pub(crate) async fn add(
+    via: &Member,
+    url: &str,
+    is_learner: bool,
+) -> Result<MemberAddResponse, Status> {
     let request = MemberAddRequest { peer_ur_ls: vec![url.to_owned()], is_learner };
     Ok(via.cluster().await.member_add(request).await?.into_inner())
 }

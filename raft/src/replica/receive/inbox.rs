@@ -10,6 +10,7 @@ use vetch_storage::snapshot::Import;
 
 use crate::platform::latest::Latest;
 use crate::platform::{InstantOf, Platform};
+use crate::transport::observer::StateOnItsWay;
 use crate::transport::wire::{self, Offer};
 use crate::types::Vote;
 
@@ -31,6 +32,8 @@ pub(super) struct Transfer<P: Platform> {
     /// `None` before the first chunk, while one is taken, and after the last.
     pub(super) import: Mutex<Option<(u64, Import<P::Engine>)>>,
     pub(super) heard: Mutex<InstantOf<P>>,
+    /// From the first bytes of the state until nothing more comes of it.
+    on_its_way: Mutex<Option<StateOnItsWay<P::Runtime>>>,
 }
 
 /// How far a transfer is.
@@ -80,6 +83,7 @@ impl<P: Platform> Inbox<P> {
             stage: Latest::new(Stage::Due(0)),
             import: Mutex::default(),
             heard: Mutex::new(InstantOf::<P>::now()),
+            on_its_way: Mutex::default(),
         });
         let before = slot.current.replace(Arc::clone(&transfer));
         Ok(Entered { transfer, is_new: true, before })
@@ -121,6 +125,22 @@ impl<P: Platform> Transfer<P> {
             }
         });
         begins
+    }
+
+    /// Bytes of the state have come; the first ones make it one that is on its way.
+    pub(super) fn begin(&self, first: impl FnOnce() -> StateOnItsWay<P::Runtime>) {
+        self.on_its_way.lock().get_or_insert_with(first);
+    }
+
+    /// Nothing more comes of it: the state is in use, or not needed any more, or never will be. The first
+    /// word counts.
+    pub(super) fn end(&self, has_arrived: bool) {
+        let on_its_way = self.on_its_way.lock().take();
+        if let Some(state) = on_its_way
+            && has_arrived
+        {
+            state.arrived();
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use vetch_proto::vetchpb::peer_reply::Reply;
 use vetch_proto::vetchpb::{Hello, Matched, ReadIndexReply, append_reply};
 
 use super::*;
-use crate::transport::observer::PeerTraffic;
+use crate::transport::observer::Way;
 
 /// Answers with what it was asked, or never.
 struct Echo {
@@ -151,6 +151,8 @@ impl PeerTraffic for Heard {
     fn receive_failed(&self) {}
     fn round_trip(&self, _: Duration) {}
     fn reached(&self, _: bool) {}
+    fn state_begun(&self, _: Way) {}
+    fn state_ended(&self, _: Way, _: Option<Duration>) {}
 }
 
 impl Counts {

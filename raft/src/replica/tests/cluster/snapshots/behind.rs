@@ -10,8 +10,7 @@ pub(super) fn short_logs() -> Settings {
 impl Cluster {
     /// The last entry that member `id` has no more.
     pub(crate) fn purged(&self, id: u64) -> u64 {
-        let metrics = self.replica(id).inner.metrics.borrow_watched().clone();
-        metrics.purged.map_or(0, |purged| purged.index)
+        self.replica(id).purged().0
     }
 
     /// States that member `id` was given in this life of its.
@@ -37,12 +36,18 @@ impl Cluster {
     /// A running group but for one member, which lacks what all logs have lost. Its id.
     pub(super) async fn with_one_behind(seed: u64, size: u64, settings: Settings) -> (Self, u64) {
         let mut cluster = Self::start_with(seed, size, settings).await;
-        let behind = cluster.follower().await;
-        cluster.load("before", 4).await;
-        cluster.check("before").await;
-        cluster.kill(behind);
-        cluster.purge().await;
+        let behind = cluster.leave_one_behind().await;
         (cluster, behind)
+    }
+
+    /// A follower goes down, and comes to lack what all logs have lost. Its id.
+    pub(super) async fn leave_one_behind(&mut self) -> u64 {
+        let behind = self.follower().await;
+        self.load("before", 4).await;
+        self.check("before").await;
+        self.kill(behind);
+        self.purge().await;
+        behind
     }
 
     /// Waits until member `id` has what is committed now. A sender whose messages go nowhere takes a

@@ -1,6 +1,7 @@
 //! Members so far behind that no log has what they lack: they are given the whole state.
 
 mod behind;
+mod counted;
 mod failures;
 mod given;
 mod network;
