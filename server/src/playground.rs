@@ -76,7 +76,7 @@ impl Playground {
             async move {
                 // Nobody listens any more when the end has come already.
                 let ready = move || serves.send(()).unwrap_or_default();
-                let ended = Box::pin(node::run_at(sockets, config, ready, stop.cancelled())).await;
+                let ended = node::run_at(sockets, config, ready, stop.cancelled()).await;
                 // One that fails takes the others along.
                 stop.cancel();
                 ended

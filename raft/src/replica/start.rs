@@ -83,9 +83,10 @@ pub(super) async fn open<P: Platform>(
     platform: P,
     start: Start<P>,
 ) -> Result<Replica<P>, OpenError> {
-    let parts = Parts::open(&platform, start).await?;
+    // Once in a member's life, and large: kept out of the futures of all who start one.
+    let parts = Box::pin(Parts::open(&platform, start)).await?;
     let member = parts.member.clone();
-    let replica = run(platform, parts).await?;
+    let replica = Box::pin(run(platform, parts)).await?;
     if is_alone(&replica).await {
         // Peers are heard only when everything is applied: what a lone voter's log says of them holds,
         // and one that was removed must not be listened to once more.

@@ -45,8 +45,7 @@ impl Place {
 
     /// Starts it on sockets that are bound to its ports.
     pub(crate) async fn start_on(&self, sockets: Sockets) -> Member {
-        let started = Box::pin(Member::start_on(sockets, self.config()));
-        within("the member starts", started).await.unwrap()
+        within("the member starts", Member::start_on(sockets, self.config())).await.unwrap()
     }
 }
 

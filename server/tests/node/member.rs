@@ -82,7 +82,7 @@ impl Member {
         let open = move |dir: &Path| Engine::open(dir, options);
         let platform = Tokio::new("fjall", open, Arc::clone(&gate) as Arc<dyn DiskObserver>)
             .dialling(peer_dial(&config)?, Arc::new(PeerMeter(Arc::clone(&metrics))));
-        let node = Node::start_on(sockets, platform, config, metrics).await?;
+        let node = Box::pin(Node::start_on(sockets, platform, config, metrics)).await?;
         let addr = node.client_addrs()[0];
         Ok(Self { node, gate, addr })
     }
