@@ -38,9 +38,9 @@ const LONGEST_WORK: Duration = Duration::from_mins(30);
 const MAX_DAMAGED: u32 = 8;
 /// Rest before a state is sent again to a peer that could not take it.
 const AFTER_FAILURE: Duration = Duration::from_secs(10);
-/// After each chunk as long a rest as the chunk took, this much at most: feeding a peer takes half of a
-/// core and of a disk at the most.
-const LONGEST_REST: Duration = Duration::from_millis(250);
+/// After each chunk twice as long a rest as the chunk took, this much at most: feeding a peer takes a third
+/// of a core and of a disk at the most. With half of them the slowest puts of others took twice as long.
+const LONGEST_REST: Duration = Duration::from_millis(500);
 /// How long the log is kept for a peer that has got its state, and now needs what came after it; or that
 /// will be offered another one at once.
 const KEPT_AFTER: Duration = Duration::from_secs(30);
@@ -225,7 +225,7 @@ impl<P: Platform> Feed<'_, P> {
             }
             (chunk, export) = read?;
             number += 1;
-            P::Runtime::sleep(began.elapsed().min(LONGEST_REST)).await;
+            P::Runtime::sleep((2 * began.elapsed()).min(LONGEST_REST)).await;
         }
         Ok(Err(FeedError::Unexpected))
     }
