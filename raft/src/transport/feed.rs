@@ -39,7 +39,7 @@ const MAX_DAMAGED: u32 = 8;
 /// Rest before a state is sent again to a peer that could not take it.
 const AFTER_FAILURE: Duration = Duration::from_secs(10);
 /// After each chunk twice as long a rest as the chunk took, this much at most: feeding a peer takes a third
-/// of a core and of a disk at the most. With half of them the slowest puts of others took twice as long.
+/// of a core and of a disk, so that the slowest puts beside it stay near what they are without.
 const LONGEST_REST: Duration = Duration::from_millis(500);
 /// How long the log is kept for a peer that has got its state, and now needs what came after it; or that
 /// will be offered another one at once.
